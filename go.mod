@@ -1,0 +1,3 @@
+module github.com/surehook/webhook
+
+go 1.26.0
