@@ -1,0 +1,252 @@
+// Package observe is the only place that names what is emitted: the keys,
+// messages and levels of log records.
+package observe
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/surehook/webhook/store"
+)
+
+// Keys of the attributes, the same in every record.
+const (
+	KeyQueue       = "queue"
+	KeyEventID     = "event_id"
+	KeyEventType   = "event_type"
+	KeySource      = "source"
+	KeyTenant      = "tenant"
+	KeyTimestamp   = "timestamp" // of the event, by its sender; else when it was received
+	KeyStatus      = "status"    // one of the words below
+	KeyDuration    = "duration"  // of what the record is about
+	KeyError       = "error"
+	KeyReason      = "reason"
+	KeyDelivery    = "delivery_id"
+	KeyDestination = "destination"
+	KeyAttempt     = "attempt"
+	KeyDeliveries  = "deliveries"
+	KeyRetryIn     = "retry_in"
+	KeyHTTPStatus  = "http_status"
+	KeySuppressed  = "suppressed" // records of the same kind that were left out since the last
+	KeySecretID    = "secret_id"
+)
+
+// Words of KeyStatus.
+const (
+	Received  = "received"
+	Rejected  = "rejected"
+	Duplicate = "duplicate"
+	Queued    = "queued"
+	Processed = "processed"
+	Failed    = "failed"
+	Dead      = "dead"
+	Discarded = "discarded"
+)
+
+// rejectEvery is the pace of records about refused requests of one source and
+// reason: a flood of forgeries must not become a flood of records.
+const rejectEvery = 10 * time.Second
+
+// Observer emits records. Safe for concurrent use.
+type Observer struct {
+	log *slog.Logger // nil: slog.Default at each record
+
+	mu      sync.Mutex
+	rejects map[rejectKey]*rejectCount // by route and reason: both from short, fixed lists
+}
+
+type rejectKey struct{ source, reason string }
+
+// rejectCount is how many records were left out since the last.
+type rejectCount struct{ suppressed int }
+
+// New returns an Observer that writes to l; nil: slog.Default.
+func New(l *slog.Logger) *Observer {
+	return &Observer{log: l, rejects: map[rejectKey]*rejectCount{}}
+}
+
+// Logger returns where the records go, for those that are about no event.
+func (o *Observer) Logger() *slog.Logger {
+	if o.log == nil {
+		return slog.Default()
+	}
+	return o.log
+}
+
+// EventStored records that an event was received and stored (status queued), or
+// known already (duplicate), or stored for nobody (received).
+func (o *Observer) EventStored(ctx context.Context, queue string, r *store.Record, a *store.Added, secretID string, took time.Duration) {
+	log := o.Logger()
+	if !log.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	status := Queued
+	switch {
+	case a.Duplicate && a.Missing == 0:
+		status = Duplicate
+	case len(a.Deliveries) == 0:
+		status = Received
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs, slog.String(KeyStatus, status), slog.String(KeyQueue, queue))
+	attrs = appendRecord(attrs, r)
+	attrs = append(attrs, slog.Int(KeyDeliveries, len(a.Deliveries)), slog.Duration(KeyDuration, took))
+	if secretID != "" {
+		attrs = append(attrs, slog.String(KeySecretID, secretID))
+	}
+	if a.Changed {
+		attrs = append(attrs, slog.String(KeyReason, "known with another body: the first one stays"))
+	}
+	log.LogAttrs(ctx, slog.LevelInfo, "webhook event received", attrs...)
+}
+
+// EventRefused records that an authentic event could not be stored, and that
+// its sender was told so.
+func (o *Observer) EventRefused(ctx context.Context, queue string, r *store.Record, err error, took time.Duration) {
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs, slog.String(KeyStatus, Rejected), slog.String(KeyQueue, queue))
+	attrs = appendRecord(attrs, r)
+	attrs = append(attrs, slog.Duration(KeyDuration, took), slog.String(KeyError, Clean(err.Error())))
+	o.Logger().LogAttrs(ctx, slog.LevelError, "webhook event not stored", attrs...)
+}
+
+// Attempted records a finished attempt of d, as its settle says. Those that
+// were handed back without a try are DEBUG.
+func (o *Observer) Attempted(ctx context.Context, d *store.Delivery, s *store.Settle) {
+	level, status := slog.LevelInfo, Failed
+	switch s.To {
+	case store.Processed:
+		status = Processed
+	case store.Dead:
+		level, status = slog.LevelError, Dead
+	case store.Discarded:
+		status = Discarded
+	case store.Queued, store.Processing:
+		if s.Defer {
+			status = Queued
+		}
+		if s.Attempt == nil {
+			level, status = slog.LevelDebug, Queued
+		}
+	}
+	log := o.Logger()
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 16)
+	attrs = append(attrs, slog.String(KeyStatus, status), slog.String(KeyQueue, d.Queue))
+	attrs = appendRecord(attrs, d.Record)
+	attrs = append(attrs,
+		slog.String(KeyDestination, Clean(d.Destination)),
+		slog.String(KeyDelivery, d.ID),
+		slog.Uint64(KeyAttempt, d.Token))
+	if a := s.Attempt; a != nil {
+		attrs = append(attrs, slog.Duration(KeyDuration, a.Duration))
+		if a.Err != "" {
+			attrs = append(attrs, slog.String(KeyError, Clean(a.Err)))
+		}
+		if a.Status != 0 {
+			attrs = append(attrs, slog.Int(KeyHTTPStatus, a.Status))
+		}
+	}
+	if s.Reason != "" {
+		attrs = append(attrs, slog.String(KeyReason, Clean(s.Reason)))
+	}
+	if s.To == store.Queued {
+		attrs = append(attrs, slog.Duration(KeyRetryIn, s.After))
+	}
+	log.LogAttrs(ctx, level, "webhook delivery "+status, attrs...)
+}
+
+// Rejection is a request that was refused before any event was believed.
+type Rejection struct {
+	Source string // the route's
+	Reason string // from a short, fixed list: signature, stale, malformed, too_large, method, …
+	Status int    // that was answered
+	Err    error  // the diagnosis; holds no payload, secret or signature
+	Took   time.Duration
+}
+
+// Rejected records a refused request at WARN: the first of its source and
+// reason at once, those that follow within ten seconds as a count.
+func (o *Observer) Rejected(ctx context.Context, r Rejection) {
+	k := rejectKey{r.Source, r.Reason}
+	o.mu.Lock()
+	if c := o.rejects[k]; c != nil {
+		c.suppressed++
+		o.mu.Unlock()
+		return
+	}
+	o.rejects[k] = &rejectCount{}
+	o.mu.Unlock()
+	time.AfterFunc(rejectEvery, func() { o.rejectsOver(k) })
+
+	attrs := []slog.Attr{
+		slog.String(KeyStatus, Rejected), slog.String(KeySource, r.Source), slog.String(KeyReason, r.Reason),
+		slog.Int(KeyHTTPStatus, r.Status), slog.Time(KeyTimestamp, time.Now().UTC()), slog.Duration(KeyDuration, r.Took),
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String(KeyError, Clean(r.Err.Error())))
+	}
+	o.Logger().LogAttrs(ctx, slog.LevelWarn, "webhook request rejected", attrs...)
+}
+
+// rejectsOver ends the silence about k, and says how many it swallowed.
+func (o *Observer) rejectsOver(k rejectKey) {
+	o.mu.Lock()
+	n := o.rejects[k].suppressed
+	delete(o.rejects, k)
+	o.mu.Unlock()
+	if n > 0 {
+		o.Logger().LogAttrs(context.Background(), slog.LevelWarn, "webhook requests rejected",
+			slog.String(KeyStatus, Rejected), slog.String(KeySource, k.source), slog.String(KeyReason, k.reason),
+			slog.Int(KeySuppressed, n))
+	}
+}
+
+// appendRecord appends what identifies an event.
+func appendRecord(attrs []slog.Attr, r *store.Record) []slog.Attr {
+	at := r.Time
+	if at.IsZero() {
+		at = time.Now().UTC()
+	}
+	attrs = append(attrs,
+		slog.String(KeyEventID, Clean(r.ID)),
+		slog.String(KeyEventType, Clean(r.Type)),
+		slog.String(KeySource, r.Source),
+		slog.Time(KeyTimestamp, at))
+	if r.Tenant != "" {
+		attrs = append(attrs, slog.String(KeyTenant, Clean(r.Tenant)))
+	}
+	return attrs
+}
+
+// maxText bounds foreign text in a record, in bytes.
+const maxText = 512
+
+// Clean makes foreign text fit for a log line: printable, on one line, bounded.
+func Clean(s string) string {
+	if len(s) <= maxText && printable(s) {
+		return s
+	}
+	cut := s
+	if len(cut) > maxText {
+		cut = strings.ToValidUTF8(cut[:maxText], "\uFFFD") + "…"
+	}
+	q := strconv.Quote(cut)
+	return q[1 : len(q)-1]
+}
+
+func printable(s string) bool {
+	for _, r := range s {
+		if r == utf8.RuneError || !strconv.IsPrint(r) {
+			return false
+		}
+	}
+	return true
+}

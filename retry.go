@@ -1,0 +1,123 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// RetryPolicy says when a failed attempt is tried again, and when the budget is
+// used up. It is plain data, and a pure function of the attempt; each zero field
+// takes the default of its face, so that RetryPolicy{Attempts: 3} changes the
+// budget alone.
+//
+// An Inbox tries 8 times: 5 s × 4ⁿ, at most 1 h, with full jitter.
+type RetryPolicy struct {
+	Attempts int             // the budget, first attempt included; negative: no end
+	Delays   []time.Duration // an explicit schedule; the last one repeats
+	Base     time.Duration   // where Delays is empty: Base × Factorⁿ, at most Max
+	Max      time.Duration
+	Factor   float64    // at least 1
+	Jitter   [2]float64 // each delay × uniform(Jitter[0], Jitter[1]): {0, 1} full, {.5, 1} equal, {.8, 1.2} ±20 %, {1, 1} none
+
+	// Func replaces all of the above: it returns the delay after the
+	// attempt-th failure, counted from 1, and false when the budget is used up.
+	Func func(attempt int) (delay time.Duration, ok bool) `json:"-"`
+}
+
+// inboundRetry spreads retries of one's own handlers: quick at first, since most
+// failures are short, then hourly. Full jitter parts those that failed together:
+// https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+var inboundRetry = RetryPolicy{Attempts: 8, Base: 5 * time.Second, Factor: 4, Max: time.Hour, Jitter: [2]float64{0, 1}}
+
+// Next returns the delay after the attempt-th failure, counted from 1, and false
+// when the budget is used up. u, uniform in [0, 1), decides the jitter. Fields
+// that are zero count as an Inbox's default.
+func (p RetryPolicy) Next(attempt int, u float64) (time.Duration, bool) {
+	p = p.or(inboundRetry)
+	if p.Func != nil {
+		return p.Func(attempt)
+	}
+	if p.Attempts > 0 && attempt >= p.Attempts {
+		return 0, false
+	}
+	var d float64
+	if n := len(p.Delays); n > 0 {
+		d = float64(p.Delays[min(max(attempt, 1), n)-1])
+	} else {
+		// The power may be infinite; the minimum of that and Max is not.
+		d = min(float64(p.Base)*math.Pow(p.Factor, float64(max(attempt, 1)-1)), float64(p.Max))
+	}
+	d *= p.Jitter[0] + u*(p.Jitter[1]-p.Jitter[0])
+	if d >= math.MaxInt64 {
+		return math.MaxInt64, true
+	}
+	return time.Duration(d), true
+}
+
+// or returns p with the zero fields taken from def.
+func (p RetryPolicy) or(def RetryPolicy) RetryPolicy {
+	if p.Attempts == 0 {
+		p.Attempts = def.Attempts
+	}
+	if len(p.Delays) == 0 && p.Base == 0 && p.Max == 0 && p.Factor == 0 {
+		p.Delays = def.Delays
+	}
+	if p.Base == 0 {
+		p.Base = def.Base
+	}
+	if p.Max == 0 {
+		p.Max = max(def.Max, p.Base)
+	}
+	if p.Factor == 0 {
+		p.Factor = def.Factor
+	}
+	if p.Jitter == [2]float64{} {
+		p.Jitter = def.Jitter
+	}
+	if p.Func == nil {
+		p.Func = def.Func
+	}
+	return p
+}
+
+// validate returns an error that names the field which makes no sense.
+func (p RetryPolicy) validate() error {
+	switch {
+	case p.Base < 0 || p.Max < 0:
+		return fmt.Errorf("Base %s and Max %s must not be negative", p.Base, p.Max)
+	case p.Base > 0 && p.Max > 0 && p.Max < p.Base:
+		return fmt.Errorf("Max %s is below Base %s", p.Max, p.Base)
+	case p.Factor != 0 && (p.Factor < 1 || math.IsNaN(p.Factor) || math.IsInf(p.Factor, 0)):
+		return fmt.Errorf("Factor %v must be a number of at least 1", p.Factor)
+	case p.Jitter[0] < 0 || p.Jitter[1] < p.Jitter[0] || p.Jitter[1] > 10 || math.IsNaN(p.Jitter[0]+p.Jitter[1]):
+		return fmt.Errorf("Jitter %v must be an interval within 0 and 10", p.Jitter)
+	}
+	for _, d := range p.Delays {
+		if d < 0 {
+			return errors.New("Delays must not be negative")
+		}
+	}
+	return nil
+}
+
+// BackOff makes a policy of any [backoff.BackOff]: the delay after the n-th
+// failure is the n-th NextBackOff of one that fresh returns, and backoff.Stop
+// ends the budget. fresh is called at each failure, may be called concurrently,
+// and must return a new one each time; one whose Stop depends on the time that
+// has passed (MaxElapsedTime) never sees it pass.
+func BackOff(fresh func() backoff.BackOff) RetryPolicy {
+	return RetryPolicy{Func: func(attempt int) (time.Duration, bool) {
+		b := fresh()
+		var d time.Duration
+		for range attempt {
+			if d = b.NextBackOff(); d == backoff.Stop {
+				return 0, false
+			}
+		}
+		return d, true
+	}}
+}

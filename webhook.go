@@ -1,0 +1,168 @@
+// Package webhook makes webhooks reliable, in the service that receives them.
+//
+// A webhook fails in known ways: the request is forged or replayed, the same
+// event comes twice, the handler is slower than the sender's patience, the
+// process dies between the answer and the work. This package ends that with
+// plain net/http parts, composed by the program that embeds them:
+//
+//	request ─► Verify ─► Receive ─► 200
+//	                        │ one durable commit: events and deliveries
+//	                        ▼
+//	                     engine ─► your handler ─► processed | retry | dead
+//
+// [Verify] checks the signature over the raw bytes and refuses what is forged,
+// stale, malformed or too large. [Inbox.Receive] stores the request's events,
+// with a delivery for each handler it names, in one commit, and only then
+// answers 200. [Inbox.Run] runs the handlers afterwards, each under its own
+// lease, until they succeed or the delivery is a dead letter that a person can
+// redrive. No crash loses what was answered 2xx.
+//
+//	st, err := sqlite.Open(ctx, "webhooks.db", sqlite.Config{})
+//	…
+//	inbox, err := webhook.NewInbox(st, webhook.InboxConfig{})
+//	…
+//	inbox.Handle("billing", func(ctx context.Context, e webhook.Event) error {
+//		var invoice Invoice
+//		if err := e.Decode(&invoice); err != nil {
+//			return err // cannot be decoded: a dead letter, not a retry
+//		}
+//		return bill(ctx, invoice) // an error: retried with backoff
+//	})
+//	stripe, err := provider.Stripe(os.Getenv("STRIPE_WEBHOOK_SECRET"))
+//	…
+//	mux.Handle("/webhooks/stripe", webhook.Verify("stripe", stripe)(inbox.Receive("billing")))
+//	go srv.ListenAndServe()
+//	err = webhook.Run(ctx, inbox) // until ctx ends, then drains
+//
+// # At least once
+//
+// A handler runs at least once for each event, and once more for each crash
+// that falls between its work and the commit that notes it. Where the store has
+// transactions, a handler that does its work inside the store's Complete takes
+// effect exactly once. Elsewhere the id of the delivery, from [Current], is the
+// same at every attempt, and the key for idempotent calls.
+//
+// # Words
+//
+// An [Event] is what a sender says happened. A delivery (store.Delivery) is one
+// event on its way to one handler; it is queued, processing, processed, dead or
+// discarded. [Queue] is where the person on call finds them, redrives dead
+// letters, discards them, and pauses a handler.
+//
+// Package provider has the checks of known senders, package signature declares
+// others; packages store/memory and store/sqlite are stores, and package store
+// the contract for one's own.
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/surehook/webhook/store"
+)
+
+// Event is what a sender says happened. It is a value and is never changed; its
+// slices and maps are shared, and not to be written to.
+type Event struct {
+	Tenant  string      // whose secret fitted; empty where there is one tenant
+	Source  string      // logical name of the sending system: the name given to Verify
+	ID      string      // the sender's; where it has none, the hex SHA-256 of Body
+	Type    string      // such as "invoice.paid"; empty where the sender names none
+	Subject string      // what it is about, such as a customer's id
+	Time    time.Time   // when it happened, by the sender; zero: unknown
+	Headers http.Header // those that are kept, see Verifier.Keep
+	Body    []byte      // raw bytes, never re-encoded; of a batch, this element's
+	To      []string    // names of handlers: exactly these; empty: those that Receive names
+	Proof   Proof       // what the check found out; zero: trusted as it is
+}
+
+// Proof is what a check found out about an event.
+type Proof struct {
+	ID, Type, Time bool     // whether the signature covers them
+	SecretID       string   // which signing secret fitted
+	Keys           [][]byte // replay keys beside the ID; Verifier.Verify adds the digest of the Body where the ID is not covered
+}
+
+// Decode unmarshals the body as JSON into v. Its error is Permanent, so that a
+// handler may return it as it is: an authentic event that cannot be decoded is a
+// dead letter, since no retry would mend it. The error tells where, never what:
+// it holds nothing of the body.
+func (e Event) Decode(v any) error {
+	err := json.Unmarshal(e.Body, v)
+	if err == nil {
+		return nil
+	}
+	// The texts of package json quote the input.
+	var syntax *json.SyntaxError
+	var typ *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		err = fmt.Errorf("webhook: decode event: invalid JSON at byte %d of %d", syntax.Offset, len(e.Body))
+	case errors.As(err, &typ):
+		err = fmt.Errorf("webhook: decode event: field %q at byte %d does not fit %s", typ.Field, typ.Offset, typ.Type)
+	default:
+		err = fmt.Errorf("webhook: decode event: %T", err)
+	}
+	return Permanent(err)
+}
+
+// Stored says what became of one event.
+type Stored struct {
+	ID         string
+	Deliveries int  // how many it has for the handlers named; none is no error
+	Duplicate  bool // the ID or a replay key was known, and no delivery was missing
+	Changed    bool // it was known with another body
+}
+
+// Sentinel errors, for errors.Is; those of package store stand beside them.
+var (
+	ErrSignature = errors.New("webhook: no signature fits")      // or none is there: 401
+	ErrStale     = errors.New("webhook: stale")                  // the signed time is outside the tolerance, on either side: 401
+	ErrMalformed = errors.New("webhook: malformed request")      // not what this sender sends: 400
+	ErrTooLarge  = errors.New("webhook: request body too large") // 413
+	ErrQueueFull = errors.New("webhook: queue full")             // QueueConfig.MaxDepth is reached, nothing was written: 503
+	ErrNotFound  = store.ErrNotFound                             // there is no such delivery
+)
+
+// Chain joins middlewares in the order in which they are read: the first is the
+// outermost.
+func Chain(mw ...func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	return func(h http.Handler) http.Handler {
+		for i := len(mw) - 1; i >= 0; i-- {
+			h = mw[i](h)
+		}
+		return h
+	}
+}
+
+// Must returns v, or panics with err: for wiring in main and in tests.
+func Must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+// Run runs the runners until ctx ends or one of them fails, then drains all and
+// returns when the last has drained: nil after a clean drain, else their errors,
+// joined. Shut the HTTP server down before ctx ends, and close the store after
+// Run returns.
+func Run(ctx context.Context, runners ...interface{ Run(context.Context) error }) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(runners))
+	var wg sync.WaitGroup
+	for i, r := range runners {
+		wg.Go(func() {
+			defer cancel()
+			errs[i] = r.Run(ctx)
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
