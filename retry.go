@@ -58,16 +58,26 @@ func (p RetryPolicy) Next(attempt int, u float64) (time.Duration, bool) {
 	return time.Duration(d), true
 }
 
-// or returns p with the zero fields taken from def.
+// or returns p with the zero fields taken from def. A Func of p's own replaces
+// all; def's Func is taken only where p says nothing of when.
 func (p RetryPolicy) or(def RetryPolicy) RetryPolicy {
-	if p.Attempts == 0 {
-		p.Attempts = def.Attempts
+	if p.Func != nil {
+		return p
 	}
 	if len(p.Delays) == 0 && p.Base == 0 && p.Max == 0 && p.Factor == 0 {
 		p.Delays = def.Delays
+		if p.Attempts == 0 && p.Jitter == [2]float64{} {
+			p.Func = def.Func
+		}
+	}
+	if p.Attempts == 0 {
+		p.Attempts = def.Attempts
 	}
 	if p.Base == 0 {
 		p.Base = def.Base
+		if p.Max > 0 {
+			p.Base = min(p.Base, p.Max)
+		}
 	}
 	if p.Max == 0 {
 		p.Max = max(def.Max, p.Base)
@@ -77,9 +87,6 @@ func (p RetryPolicy) or(def RetryPolicy) RetryPolicy {
 	}
 	if p.Jitter == [2]float64{} {
 		p.Jitter = def.Jitter
-	}
-	if p.Func == nil {
-		p.Func = def.Func
 	}
 	return p
 }

@@ -91,9 +91,9 @@ type Store interface {
 
 	// Stats returns a page of figures by destination, in the order of their
 	// names, and the cursor of the next page, "" at the end. The first row of
-	// the first page, with Destination "", is the whole queue. The figures
-	// may lag behind; reading them never counts rows. A limit below 1 means
-	// 100.
+	// the first page, with Destination "", is the whole queue; it does not
+	// count for limit. The figures may lag behind; reading them never counts
+	// rows. A limit below 1 means 100.
 	Stats(ctx context.Context, queue, after string, limit int) (page []Stats, next string, err error)
 
 	// Purge deletes one small batch of what is past its retention, and

@@ -105,16 +105,6 @@ func (o *Observer) EventStored(ctx context.Context, queue string, r *store.Recor
 	log.LogAttrs(ctx, slog.LevelInfo, "webhook event received", attrs...)
 }
 
-// EventRefused records that an authentic event could not be stored, and that
-// its sender was told so.
-func (o *Observer) EventRefused(ctx context.Context, queue string, r *store.Record, err error, took time.Duration) {
-	attrs := make([]slog.Attr, 0, 10)
-	attrs = append(attrs, slog.String(KeyStatus, Rejected), slog.String(KeyQueue, queue))
-	attrs = appendRecord(attrs, r)
-	attrs = append(attrs, slog.Duration(KeyDuration, took), slog.String(KeyError, Clean(err.Error())))
-	o.Logger().LogAttrs(ctx, slog.LevelError, "webhook event not stored", attrs...)
-}
-
 // Attempted records a finished attempt of d, as its settle says. Those that
 // were handed back without a try are DEBUG.
 func (o *Observer) Attempted(ctx context.Context, d *store.Delivery, s *store.Settle) {

@@ -1,0 +1,289 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/surehook/webhook/internal/engine"
+	"github.com/surehook/webhook/internal/observe"
+	"github.com/surehook/webhook/store"
+)
+
+// Inbox receives events: each is acknowledged when it is durable, and handled
+// afterwards. Register handlers with Handle, mount the http.Handlers that
+// Receive returns, then call Run. Safe for concurrent use.
+type Inbox struct {
+	st     store.Store
+	c      InboxConfig
+	obs    *observe.Observer
+	engine *engine.Engine
+
+	mu       sync.Mutex
+	handlers map[string]*registered // not written any more once sealed
+	sealed   bool                   // Run began
+}
+
+// InboxConfig is how an Inbox works; the zero value is the default.
+type InboxConfig struct {
+	Queue QueueConfig
+}
+
+// registered is a handler with its share of the engine.
+type registered struct {
+	do HandlerConfig
+	h  Handler
+}
+
+// NewInbox returns an Inbox over st, which stays the caller's to close, after Run
+// has returned. It starts nothing. The error names the field of c that makes no
+// sense.
+func NewInbox(st store.Store, c InboxConfig) (*Inbox, error) {
+	if st == nil {
+		return nil, fmt.Errorf("webhook: new inbox: the store is nil")
+	}
+	var err error
+	if c.Queue, err = c.Queue.complete("inbox"); err != nil {
+		return nil, err
+	}
+	i := &Inbox{st: st, c: c, obs: c.Queue.Telemetry.observer(), handlers: map[string]*registered{}}
+	i.engine = engine.New(st, c.Queue.engine(i.seal), i.attempt, i.obs)
+	return i, nil
+}
+
+// Handle names a handler. The name is stored with each delivery: keep it, or
+// see Queue.Rename. It stands before the route that names it. Handle panics on
+// an empty name, a nil handler, a name taken, and after Run began.
+func (i *Inbox) Handle(name string, h Handler) { i.HandleWith(name, h, HandlerConfig{}) }
+
+// HandleWith is Handle with a timeout, concurrency and retry policy of the
+// handler's own; it also panics on those that make no sense.
+func (i *Inbox) HandleWith(name string, h Handler, c HandlerConfig) {
+	q := i.c.Queue
+	switch {
+	case name == "":
+		panic("webhook: Handle: the name is empty")
+	case h == nil:
+		panic(fmt.Sprintf("webhook: Handle(%q): the handler is nil", name))
+	case c.Timeout < 0 || c.Concurrency < 0:
+		panic(fmt.Sprintf("webhook: HandleWith(%q): Timeout %s and Concurrency %d must not be negative", name, c.Timeout, c.Concurrency))
+	}
+	if err := c.Retry.validate(); err != nil {
+		panic(fmt.Sprintf("webhook: HandleWith(%q): Retry: %v", name, err))
+	}
+	if c.Timeout == 0 {
+		c.Timeout = q.Timeout
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = q.Concurrency
+	}
+	c.Retry = c.Retry.or(q.Retry.or(inboundRetry))
+
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.sealed:
+		panic(fmt.Sprintf("webhook: Handle(%q): Run began before: register handlers first", name))
+	case i.handlers[name] != nil:
+		panic(fmt.Sprintf("webhook: Handle(%q): the name is taken", name))
+	}
+	i.handlers[name] = &registered{do: c, h: h}
+}
+
+// seal ends registration, and returns the limit of each handler.
+func (i *Inbox) seal() map[string]int {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.sealed = true
+	limits := make(map[string]int, len(i.handlers))
+	for name, r := range i.handlers {
+		limits[name] = r.do.Concurrency
+	}
+	return limits
+}
+
+// unknown returns the first of names that is no handler's, and whether there is one.
+func (i *Inbox) unknown(names []string) (string, bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, n := range names {
+		if i.handlers[n] == nil {
+			return n, true
+		}
+	}
+	return "", false
+}
+
+// known returns the names of the handlers, for messages.
+func (i *Inbox) known() []string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.Sorted(maps.Keys(i.handlers))
+}
+
+// Receive stores the request's events, with a delivery of each for every named
+// handler, in one commit, and then answers 200. It stands behind Verify. An event
+// that is known already is a duplicate: it is answered 200 too, and handlers that
+// it did not have yet are added. A request without events, which some senders
+// send, is answered 200.
+//
+// Where the store fails or the queue is full the answer is 503 with Retry-After,
+// so that the sender comes again: nothing is acknowledged that is not durable. An
+// authentic event that the store cannot take at all (an id of more than 4 KiB) is
+// answered 400. Without Verify in front of it, it answers 500 and stores nothing.
+//
+// Receive panics without names, and on a name that Handle does not know: what is
+// queued for a misspelt name would wait for ever.
+func (i *Inbox) Receive(names ...string) http.Handler {
+	if len(names) == 0 {
+		panic("webhook: Receive: no handler is named")
+	}
+	if n, ok := i.unknown(names); ok {
+		panic(fmt.Sprintf("webhook: Receive(%q): no handler of this name: call Handle first; there are [%s]", n, strings.Join(i.known(), " ")))
+	}
+	seen := make(map[string]bool, len(names))
+	for _, n := range names {
+		if seen[n] {
+			panic(fmt.Sprintf("webhook: Receive: %q is named twice", n))
+		}
+		seen[n] = true
+	}
+	return &receiver{inbox: i, names: append([]string(nil), names...)}
+}
+
+// receiver is one route's Receive.
+type receiver struct {
+	inbox *Inbox
+	names []string
+	unset sync.Once // the log says once per route that Verify is missing
+}
+
+func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	i, ctx := rc.inbox, r.Context()
+	v := verifiedFrom(ctx)
+	if v == nil {
+		rc.unset.Do(func() {
+			i.obs.Logger().ErrorContext(ctx, "webhook route without Verify: every request is refused",
+				observe.KeyQueue, i.c.Queue.Name, "handlers", rc.names)
+		})
+		http.Error(w, "webhook not configured", http.StatusInternalServerError)
+		return
+	}
+	if len(v.events) > 0 {
+		if _, err := i.add(ctx, v.events, rc.names, v.horizon); err != nil {
+			rc.refuse(w, r, v.source, err, time.Since(start))
+			return
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// How long a sender is asked to wait. Most ignore it; those that obey should
+// come back soon after a failure, and later when there is too much to do.
+const (
+	retryAfterFailure = "5"
+	retryAfterFull    = "30"
+)
+
+// refuse answers a request whose events are not stored, and says why in the log.
+func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string, err error, took time.Duration) {
+	reason, status, text, after := "store", http.StatusServiceUnavailable, "try again later", retryAfterFailure
+	switch {
+	case errors.Is(err, ErrQueueFull):
+		reason, after = "queue_full", retryAfterFull
+	case errors.Is(err, ErrMalformed), errors.Is(err, store.ErrBadData):
+		reason, status, text, after = "malformed", http.StatusBadRequest, "malformed request", ""
+	case errors.Is(err, store.ErrInTransaction):
+		reason, status, text, after = "wiring", http.StatusInternalServerError, "webhook not configured", ""
+	}
+	if after != "" {
+		w.Header().Set("Retry-After", after)
+	}
+	rc.inbox.obs.Rejected(r.Context(), observe.Rejection{Source: source, Reason: reason, Status: status, Err: err, Took: took})
+	http.Error(w, text, status)
+}
+
+// Add is Receive without net/http: it stores events that the caller has verified
+// (Verifier.Verify, in a function behind a queue or a serverless entry) or
+// fetched, for the handlers in their To, in one commit. Each needs a Source. When
+// Add returns nil they are as durable as the store promises; after an error none
+// may be acknowledged, and adding them again is safe.
+//
+// An event with a zero Proof is trusted as it is: it is known by its ID alone.
+// ErrQueueFull, ErrMalformed: nothing was stored; errors.Is tells.
+func (i *Inbox) Add(ctx context.Context, events ...Event) ([]Stored, error) {
+	for k, e := range events {
+		if e.Source == "" {
+			return nil, fmt.Errorf("webhook: add event %d: %w: its Source is empty", k, ErrMalformed)
+		}
+		if len(e.To) == 0 {
+			return nil, fmt.Errorf("webhook: add event %d: %w: its To names no handler", k, ErrMalformed)
+		}
+	}
+	return i.add(ctx, events, nil, 0)
+}
+
+// add stores events, each for the handlers in its To, or else for names. horizon
+// is how long their sender retries.
+func (i *Inbox) add(ctx context.Context, events []Event, names []string, horizon time.Duration) ([]Stored, error) {
+	start := time.Now()
+	if i.engine.Full(ctx) {
+		return nil, fmt.Errorf("webhook: add to queue %q: %w", i.c.Queue.Name, ErrQueueFull)
+	}
+	known := max(keepKeys, horizon+24*time.Hour, i.c.Queue.Retention.Keys)
+	adds := make([]store.Add, len(events))
+	for k, e := range events {
+		to := names
+		if len(e.To) > 0 {
+			to = e.To
+			if n, ok := i.unknown(to); ok {
+				return nil, fmt.Errorf("webhook: add event %d: %w: To names the handler %q, which is not registered", k, ErrMalformed, observe.Clean(n))
+			}
+		}
+		a, err := addOf(i.c.Queue.Name, e, known, to)
+		if err != nil {
+			return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
+		}
+		adds[k] = a
+	}
+	added, err := i.engine.Add(ctx, adds)
+	if err != nil {
+		return nil, fmt.Errorf("webhook: add to queue %q: %w", i.c.Queue.Name, err)
+	}
+	took := time.Since(start)
+	stored := make([]Stored, len(events))
+	for k := range added {
+		a := &added[k]
+		stored[k] = Stored{
+			ID: adds[k].Record.ID, Deliveries: len(a.Deliveries),
+			Duplicate: a.Duplicate && a.Missing == 0, Changed: a.Changed,
+		}
+		i.obs.EventStored(ctx, i.c.Queue.Name, adds[k].Record, a, events[k].Proof.SecretID, took)
+	}
+	return stored, nil
+}
+
+// Queue is for the person on call.
+func (i *Inbox) Queue() *Queue { return NewQueue(i.st, i.c.Queue.Name) }
+
+// Run claims and handles until ctx ends, then drains: what has not started is
+// handed back at once, what runs has QueueConfig.Drain, and then its context
+// ends. Nil: everything ended or was handed back; else the error names the
+// deliveries that still run, whose leases are kept. ErrBusy of package store:
+// another process runs the engine on this store. Run is called once.
+//
+// The order of shutting down: http.Server.Shutdown, then end ctx, Run returns,
+// then close the store.
+func (i *Inbox) Run(ctx context.Context) error { return i.engine.Run(ctx) }
+
+// Health is nil while the store can be written and, once Run began, the engine is
+// alive: for a readiness probe. After a failure it probes the store, at most once
+// a second.
+func (i *Inbox) Health(ctx context.Context) error { return i.engine.Health(ctx) }

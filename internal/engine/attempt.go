@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/surehook/webhook/internal/observe"
+	"github.com/surehook/webhook/store"
+)
+
+// start has d, whose slot is taken, attempted in a goroutine of its own. It ends
+// with the settle, at the latest when Run does, unless the handler never returns.
+func (e *Engine) start(d *store.Delivery) {
+	ctx, cancel := context.WithCancelCause(store.WithLeased(e.work, d))
+	l := &lease{d: d, cancel: cancel}
+	l.ctx = context.WithValue(ctx, leaseKey{}, l)
+	e.leases.add(l)
+	go e.attempt(l)
+}
+
+// attempt waits for its turn, makes one try, and settles it.
+func (e *Engine) attempt(l *lease) {
+	defer e.slots.settled()
+	defer e.leases.remove(l)
+	defer l.cancel(nil)
+
+	out := Outcome{To: store.Queued} // handed back
+	if !e.enter(l) {
+		e.slots.done(l.d.Destination)
+		e.settle(l, out)
+		return
+	}
+	defer e.finish(l, &out) // deferred, since a handler may leave by runtime.Goexit
+	e.do(l.ctx, l.d, &out)
+}
+
+// enter waits until l may run: false if the drain begins or the lease is lost
+// before.
+func (e *Engine) enter(l *lease) bool {
+	select {
+	case e.slots.turn <- struct{}{}:
+	case <-e.stopping:
+		return false
+	case <-l.ctx.Done():
+		return false
+	}
+	select {
+	case <-e.stopping:
+	default:
+		if process.enter(l, e.stopping) {
+			return true
+		}
+	}
+	<-e.slots.turn
+	return false
+}
+
+// finish frees the slot of an attempt and settles it. The slot is freed first,
+// so that the next runs while this one's commit is under way, unless so many
+// are unsettled that the store seems to be down.
+func (e *Engine) finish(l *lease, out *Outcome) {
+	process.leave(l)
+	l.until.Store(0) // the try is over: its lease is renewed until it is settled
+	free := func() {
+		<-e.slots.turn
+		e.slots.done(l.d.Destination)
+	}
+	early := e.unsettled.Add(1) <= int64(maxUnsettled*e.c.Concurrency)
+	if early {
+		free()
+	}
+	e.settle(l, e.handBack(l, *out))
+	e.unsettled.Add(-1)
+	if !early {
+		free()
+	}
+}
+
+// maxUnsettled is how many attempts, for each that may run, may wait to be
+// settled without keeping their slot: as many as make commits large, and not so
+// many that a store which is down fills the memory.
+const maxUnsettled = 8
+
+// handBack returns out, or a hand-back in place of a failure that the engine
+// itself brought about: the time to drain was over.
+func (e *Engine) handBack(l *lease, out Outcome) Outcome {
+	if out.To != store.Processed && errors.Is(context.Cause(l.ctx), errDrained) {
+		return Outcome{To: store.Queued}
+	}
+	return out
+}
+
+// settle records what became of l, and goes on trying until the store takes it,
+// the lease is another's, or Run returns.
+func (e *Engine) settle(l *lease, out Outcome) {
+	s := store.Settle{
+		Delivery: l.d.ID, Token: l.d.Token, To: out.To, Reason: out.Reason, After: out.After,
+		Spend: out.Spend, Defer: out.Defer, Unblock: out.Unblock, Attempt: out.Attempt,
+	}
+	_, completing := store.Leased(l.ctx)
+	r, err := e.commitSettle(s)
+	log := e.obs.Logger()
+	switch {
+	case err != nil:
+		log.Error("webhook delivery not settled: it will be attempted again", observe.KeyQueue, e.c.Queue,
+			observe.KeyDelivery, l.d.ID, observe.KeyDestination, observe.Clean(l.d.Destination), observe.KeyError, err)
+	case r == store.LeaseLost:
+		log.Warn("webhook lease lost: another worker has the delivery", observe.KeyQueue, e.c.Queue,
+			observe.KeyDelivery, l.d.ID, observe.KeyDestination, observe.Clean(l.d.Destination), observe.KeyAttempt, l.d.Token)
+	case r == store.AlreadySettled && completing:
+		// Its own transaction committed: that alone completes it.
+		a := store.Attempt{}
+		if s.Attempt != nil {
+			a = *s.Attempt
+		}
+		a.Outcome, a.Err, a.Class = store.OutcomeProcessed, "", ""
+		e.obs.Attempted(l.ctx, l.d, &store.Settle{To: store.Processed, Attempt: &a})
+	default:
+		e.obs.Attempted(l.ctx, l.d, &s)
+	}
+}
+
+// commitSettle commits s, again after errors that say nothing of the outcome:
+// the token makes that safe.
+func (e *Engine) commitSettle(s store.Settle) (store.Result, error) {
+	var r store.Result
+	pause := newBackOff(5 * time.Second)
+	for {
+		res, err := e.st.Commit(e.settleWork, &store.Batch{Settles: []store.Settle{s}})
+		if e.settleWork.Err() == nil {
+			e.health.note(err)
+		}
+		switch {
+		case err == nil && len(res.Settles) == 1:
+			r = res.Settles[0]
+		case err == nil:
+			err = fmt.Errorf("webhook: the store forgot to answer the settle of delivery %s", s.Delivery)
+		case errors.Is(err, store.ErrBadData) && s.Attempt != nil:
+			// Better settled without a record of the try than not at all.
+			s.Attempt = nil
+			continue
+		case errors.Is(err, store.ErrBadData) || errors.Is(err, store.ErrClosed):
+			return 0, err
+		}
+		if err == nil && r != store.Locked {
+			return r, nil
+		}
+		if waitErr := wait(e.settleWork, pause); waitErr != nil {
+			return 0, errors.Join(err, waitErr)
+		}
+	}
+}
+
+// wait rests for the next pause of b, or returns the error of ctx.
+func wait(ctx context.Context, b backoff.BackOff) error {
+	t := time.NewTimer(b.NextBackOff())
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

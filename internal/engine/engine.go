@@ -1,0 +1,216 @@
+// Package engine is the one machine behind both faces: it claims deliveries
+// under a lease, has each attempted, settles what came of it, and never learns
+// which face it serves.
+//
+//	Add ──────► Commit ──born leased──┐
+//	                                  ▼
+//	Run: claim ──► slot ──► attempt ──► settle
+//	        renew ─────────────┘
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/surehook/webhook/internal/observe"
+	"github.com/surehook/webhook/store"
+)
+
+// Attempt makes one try of d and sets out. It must set out also when it is left
+// by runtime.Goexit, hence in a deferred call: out is read whatever happens.
+type Attempt func(ctx context.Context, d *store.Delivery, out *Outcome)
+
+// Outcome is what becomes of a delivery after an attempt, as in store.Settle.
+type Outcome struct {
+	To      store.State
+	After   time.Duration
+	Spend   bool
+	Defer   bool
+	Unblock bool
+	Reason  string
+	Attempt *store.Attempt // nil: it was not tried
+}
+
+// Config is checked and completed by the face: no field is zero.
+type Config struct {
+	Queue       string
+	Concurrency int
+	Lease       time.Duration
+	Poll        time.Duration
+	Drain       time.Duration
+	MaxDepth    int // negative: none
+	Retention   store.Retention
+
+	// Limits returns the destinations that this process serves, with how many
+	// attempts of each may be under way. It is asked once, when Run begins.
+	Limits func() map[string]int
+}
+
+// Engine runs one queue of a store. Safe for concurrent use.
+type Engine struct {
+	st  store.Store
+	c   Config
+	do  Attempt
+	obs *observe.Observer
+
+	slots  *slots
+	leases leases
+	depth  depth
+	health health
+
+	unsettled atomic.Int64 // attempts that have ended and wait for their settle
+
+	state    atomic.Int32  // one of the constants below
+	claiming atomic.Bool   // the first claim has succeeded, and no drain has begun: leases may be born
+	stopping chan struct{} // closed when the drain begins
+	warn     sync.Once     // about events that nobody processes
+
+	// Set by Run before claiming is true.
+	work       context.Context // that of attempts; ends when the drain's time is over
+	settleWork context.Context // that of settles; ends with Run
+}
+
+// States of an engine.
+const (
+	idle int32 = iota
+	running
+	ended
+)
+
+// New returns an engine for one queue of st, which attempts with do. It starts
+// nothing.
+func New(st store.Store, c Config, do Attempt, obs *observe.Observer) *Engine {
+	return &Engine{
+		st: st, c: c, do: do, obs: obs,
+		slots:    newSlots(c.Concurrency),
+		leases:   leases{m: map[*lease]struct{}{}},
+		stopping: make(chan struct{}),
+	}
+}
+
+// errDrained is the cause of the end of an attempt's context when the time to
+// drain is over.
+var errDrained = errors.New("webhook: the time to drain is over")
+
+// Run claims and attempts until ctx ends, then drains, and returns nil if
+// everything ended or was handed back. ErrBusy and ErrClosed, of the store, end
+// it at once.
+func (e *Engine) Run(ctx context.Context) error {
+	if !e.state.CompareAndSwap(idle, running) {
+		return fmt.Errorf("webhook: run queue %q: Run was called before", e.c.Queue)
+	}
+	defer e.state.Store(ended)
+	info := e.st.Info()
+	e.obs.Logger().InfoContext(ctx, "webhook engine starts", observe.KeyQueue, e.c.Queue,
+		"store", info.Name, "durable", info.Durable, "promise", info.Promise)
+
+	e.slots.serve(e.c.Limits())
+	var cancelWork context.CancelCauseFunc
+	e.work, cancelWork = context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancelWork(errDrained)
+	var cancelSettle context.CancelFunc
+	e.settleWork, cancelSettle = context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelSettle()
+
+	// Renewals go on until the last attempt has ended; upkeep ends with ctx.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { e.renew(background) })
+	wg.Go(func() { e.maintain(ctx) })
+	defer wg.Wait()
+	defer stop()
+
+	err := e.claim(ctx)
+	e.claiming.Store(false)
+	close(e.stopping)
+	return errors.Join(err, e.drain(cancelWork))
+}
+
+// drain waits for the attempts under way, ends their context when the time is
+// over, and names those that did not end even then.
+func (e *Engine) drain(cancelWork context.CancelCauseFunc) error {
+	if e.slots.wait(e.c.Drain) {
+		return nil
+	}
+	cancelWork(errDrained)
+	// What obeys its context ends at once, and has this long to be settled.
+	if e.slots.wait(min(e.c.Drain, 5*time.Second)) {
+		return nil
+	}
+	return fmt.Errorf("webhook: drain queue %q: still running, their leases are kept: %s", e.c.Queue, e.leases.names(10))
+}
+
+// claim leases what is due, and has it attempted, until ctx ends. It rests
+// until the store signals, a slot is freed that there is work for, or the poll
+// comes round.
+func (e *Engine) claim(ctx context.Context) error {
+	wake := e.st.Wake(e.c.Queue)
+	poll := time.NewTimer(0)
+	defer poll.Stop()
+	pause := newBackOff(e.c.Poll)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-wake:
+		case <-e.slots.kick:
+		case <-poll.C:
+		}
+		next := e.c.Poll
+		if err := e.claimAll(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			if errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrClosed) {
+				return fmt.Errorf("webhook: run queue %q: %w", e.c.Queue, err)
+			}
+			next = pause.NextBackOff()
+			e.obs.Logger().ErrorContext(ctx, "webhook claim fails", observe.KeyQueue, e.c.Queue, observe.KeyError, err, observe.KeyRetryIn, next)
+			// Wake-ups must not turn a failing store into a busy loop.
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(next):
+			}
+			next = 0
+		} else {
+			pause.Reset()
+		}
+		poll.Reset(next)
+	}
+}
+
+// claimAll claims until nothing is due or no slot is free.
+func (e *Engine) claimAll(ctx context.Context) error {
+	for ctx.Err() == nil {
+		free, n := e.slots.free()
+		if n == 0 {
+			return nil
+		}
+		c := store.Claim{Free: free, Max: min(n, maxClaim), Bytes: maxClaimBytes, Lease: e.c.Lease}
+		ds, err := e.st.Claim(ctx, e.c.Queue, c)
+		e.health.note(err)
+		if err != nil {
+			return err
+		}
+		more := e.slots.claimed(c, ds)
+		for i := range ds {
+			e.start(&ds[i])
+		}
+		e.claiming.Store(true)
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Bounds of one claim: what one round trip to a store carries well.
+const (
+	maxClaim      = 256
+	maxClaimBytes = 8 << 20
+)

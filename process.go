@@ -1,0 +1,152 @@
+package webhook
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/surehook/webhook/internal/engine"
+	"github.com/surehook/webhook/internal/observe"
+	"github.com/surehook/webhook/store"
+)
+
+// Bounds of what one delivery may cost.
+const (
+	maxLost     = 5  // attempts whose worker vanished, until it is dead: it may be what kills the process
+	maxDeferred = 10 // deferrals, until a further one counts as a failure
+	maxErrText  = 1 << 10
+	minDeferral = time.Second
+	maxDeferral = 24 * time.Hour
+)
+
+var (
+	errNotCommitted = errors.New("webhook: the transaction that completes the delivery was not committed")
+	errLeft         = errors.New("webhook: the handler left by runtime.Goexit")
+	errTimeout      = errors.New("webhook: the handler's timeout is over")
+)
+
+// attempt makes one try of d: the inbox's half of the engine.
+func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, out *engine.Outcome) {
+	if d.Lost >= maxLost {
+		*out = engine.Outcome{To: store.Dead, Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost)}
+		return
+	}
+	r := i.handlers[d.Destination] // the claim asked for those that are there
+	start := time.Now()
+	err := errLeft
+	ctx, cancel := engine.Within(ctx, r.do.Timeout)
+	defer cancel()
+	// Deferred, since a handler may leave by runtime.Goexit, as a test's does.
+	defer func() {
+		if err == nil {
+			if _, completing := store.Leased(ctx); completing {
+				err = errNotCommitted // unless it was: then the store knows, and this settle is void
+			}
+		}
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("%w: %w", errTimeout, err)
+		}
+		*out = outcome(d, r.do.Retry, err, start)
+	}()
+	e, rerr := EventOf(d.Record)
+	if rerr != nil {
+		err = Permanent(rerr)
+		return
+	}
+	err = invoke(ctx, r.h, e)
+}
+
+// outcome says what becomes of d after an attempt that began at start and ended
+// with err.
+func outcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) engine.Outcome {
+	a := &store.Attempt{Token: d.Token, Start: start, Duration: time.Since(start), Outcome: store.OutcomeProcessed}
+	if err == nil {
+		return engine.Outcome{To: store.Processed, Attempt: a}
+	}
+	a.Err, a.Class = bounded(err.Error()), class(err)
+	s, steered := steeringOf(err)
+	switch {
+	case steered && s.kind == discard:
+		// Nothing failed: there was nothing to do.
+		a.Class = "discarded"
+		return engine.Outcome{To: store.Discarded, Reason: a.Err, Attempt: a}
+	case steered && s.kind == deferred && d.Deferred < maxDeferred:
+		a.Outcome = store.OutcomeDeferred
+		return engine.Outcome{To: store.Queued, After: min(max(s.after, minDeferral), maxDeferral), Defer: true, Attempt: a}
+	case steered && s.kind == permanent:
+		a.Outcome = store.OutcomeFailed
+		return engine.Outcome{To: store.Dead, Reason: bounded("permanent: " + a.Err), Spend: true, Attempt: a}
+	}
+	a.Outcome = store.OutcomeFailed
+	after, again := policy.Next(d.Spent+1, rand.Float64())
+	if !again {
+		return engine.Outcome{To: store.Dead, Reason: bounded(fmt.Sprintf("failed %d times: %s", d.Spent+1, a.Err)), Spend: true, Attempt: a}
+	}
+	return engine.Outcome{To: store.Queued, After: max(after, 0), Spend: true, Attempt: a}
+}
+
+// class names the kind of failure, from a short list.
+func class(err error) string {
+	var p *panicError
+	switch {
+	case errors.As(err, &p):
+		return "panic"
+	case errors.Is(err, errTimeout):
+		return "timeout"
+	case errors.Is(err, errLeft):
+		return "goexit"
+	case errors.Is(err, errNotCommitted):
+		return "not_committed"
+	default:
+		return "error"
+	}
+}
+
+// bounded cuts a text that is stored with an attempt.
+func bounded(s string) string {
+	if len(s) > maxErrText {
+		s = s[:maxErrText] + "…"
+	}
+	return strings.ToValidUTF8(s, "\uFFFD")
+}
+
+// invoke runs h, and makes an error of a panic.
+func invoke(ctx context.Context, h Handler, e Event) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{typ: fmt.Sprintf("%T", v), at: panickedAt()}
+		}
+	}()
+	return h(ctx, e)
+}
+
+// panicError is a handler's panic: its type and where it arose. Its value may
+// hold a payload and is not kept.
+type panicError struct{ typ, at string }
+
+func (p *panicError) Error() string {
+	return fmt.Sprintf("webhook: handler panics with %s at %s", observe.Clean(p.typ), p.at)
+}
+
+// panickedAt returns the function, file and line whose panic is being recovered.
+func panickedAt() string {
+	pcs := make([]uintptr, 32)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	panicking := false
+	for {
+		f, more := frames.Next()
+		inRuntime := strings.HasPrefix(f.Function, "runtime.")
+		if panicking && !inRuntime {
+			return fmt.Sprintf("%s (%s:%d)", f.Function, filepath.Base(f.File), f.Line)
+		}
+		panicking = panicking || strings.HasPrefix(f.Function, "runtime.gopanic")
+		if !more {
+			return "an unknown place"
+		}
+	}
+}

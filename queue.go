@@ -1,0 +1,298 @@
+package webhook
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/surehook/webhook/internal/engine"
+	"github.com/surehook/webhook/store"
+)
+
+// QueueConfig is how a queue is run; the zero value is the default.
+type QueueConfig struct {
+	Name        string        // the namespace in the store; default "inbox"
+	Concurrency int           // attempts at once, in this process; default 64
+	Timeout     time.Duration // of one attempt; default 1 min
+	Retry       RetryPolicy   // see RetryPolicy
+	Lease       time.Duration // the right of one process to attempt a delivery, renewed at a third; default 30 s, at least 1 s
+	Poll        time.Duration // how often the store is asked for what is due, beside its wake-ups; default 1 s
+	Drain       time.Duration // how long attempts under way may go on when Run's context ends; default 25 s
+	MaxDepth    int           // how many may be queued, approximately; default 1,000,000, negative: no bound
+	Retention   store.Retention
+	Telemetry   Telemetry
+}
+
+// Defaults of retention: the payload of what was processed stays for a week,
+// dead letters until somebody acts, and an event is known for at least a week,
+// longer than the three days over which Stripe retries
+// (https://docs.stripe.com/webhooks#automatic-retries).
+const (
+	keepProcessed = 7 * 24 * time.Hour
+	keepKeys      = 7 * 24 * time.Hour
+)
+
+// complete returns c with its zero fields set, or an error that names the field
+// which makes no sense.
+func (c QueueConfig) complete(name string) (QueueConfig, error) {
+	for _, f := range []struct {
+		name    string
+		is      *time.Duration
+		std     time.Duration
+		atLeast time.Duration
+	}{
+		{"Timeout", &c.Timeout, time.Minute, 1},
+		{"Lease", &c.Lease, 30 * time.Second, time.Second},
+		{"Poll", &c.Poll, time.Second, time.Millisecond},
+		{"Drain", &c.Drain, 25 * time.Second, 1},
+		{"Retention.Processed", &c.Retention.Processed, keepProcessed, -1 << 63},
+		{"Retention.Keys", &c.Retention.Keys, keepKeys, -1 << 63},
+	} {
+		if *f.is == 0 {
+			*f.is = f.std
+		}
+		if *f.is < f.atLeast {
+			return c, fmt.Errorf("webhook: queue configuration: %s is %s, must be at least %s", f.name, *f.is, f.atLeast)
+		}
+	}
+	if c.Name == "" {
+		c.Name = name
+	}
+	if c.Concurrency == 0 {
+		c.Concurrency = 64
+	}
+	if c.MaxDepth == 0 {
+		c.MaxDepth = 1_000_000
+	}
+	if c.Concurrency < 0 {
+		return c, fmt.Errorf("webhook: queue configuration: Concurrency is %d, must be at least 1", c.Concurrency)
+	}
+	if err := c.Retry.validate(); err != nil {
+		return c, fmt.Errorf("webhook: queue configuration: Retry: %w", err)
+	}
+	return c, nil
+}
+
+// engine returns what the engine needs of a completed c.
+func (c QueueConfig) engine(limits func() map[string]int) engine.Config {
+	return engine.Config{
+		Queue: c.Name, Concurrency: c.Concurrency, Lease: c.Lease, Poll: c.Poll, Drain: c.Drain,
+		MaxDepth: c.MaxDepth, Retention: c.Retention, Limits: limits,
+	}
+}
+
+// Queue is one queue of a store as the person on call sees it. Safe for
+// concurrent use, beside the process that runs it and in others.
+type Queue struct {
+	st   store.Store
+	name string
+}
+
+// NewQueue opens a queue for looking and acting, without running it: for
+// commands and dashboards. An Inbox has its own, by its method Queue.
+func NewQueue(st store.Store, name string) *Queue { return &Queue{st: st, name: name} }
+
+// pageSize is how many deliveries are read or changed at once.
+const pageSize = 100
+
+// Find yields the deliveries that match, oldest first. It reads page by page and
+// holds nothing between pages: what changes meanwhile may or may not be seen.
+// Bodies, headers and attempts are not filled; see Get. After an error it ends.
+func (q *Queue) Find(ctx context.Context, f store.Filter) iter.Seq2[store.Delivery, error] {
+	return func(yield func(store.Delivery, error) bool) {
+		for after := ""; ; {
+			page, next, err := q.st.Find(ctx, q.name, f, after, pageSize)
+			if err != nil {
+				yield(store.Delivery{}, fmt.Errorf("webhook: find in queue %q: %w", q.name, err))
+				return
+			}
+			for _, d := range page {
+				if !yield(d, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			after = next
+		}
+	}
+}
+
+// Get returns one delivery, with its event's headers and body (EventOf reads
+// them) and all its attempts. ErrNotFound: there is none of this id.
+func (q *Queue) Get(ctx context.Context, id string) (store.Delivery, error) {
+	page, _, err := q.st.Find(ctx, q.name, store.Filter{IDs: []string{id}}, "", 1)
+	if err != nil {
+		return store.Delivery{}, fmt.Errorf("webhook: get delivery %q: %w", id, err)
+	}
+	if len(page) == 0 {
+		return store.Delivery{}, fmt.Errorf("webhook: get delivery %q: %w", id, ErrNotFound)
+	}
+	return page[0], nil
+}
+
+// Count returns how many match, at most limit: it reads no further.
+func (q *Queue) Count(ctx context.Context, f store.Filter, limit int) (int, error) {
+	n := 0
+	for _, err := range q.Find(ctx, f) {
+		if err != nil {
+			return 0, err
+		}
+		if n == limit {
+			break
+		}
+		n++
+	}
+	return n, nil
+}
+
+// Redrive makes those that match due at once, with a full budget: at most limit,
+// oldest first, dead ones unless f.States says otherwise. It returns how many it
+// were, and the cursor to go on with as after, "" at the end. After an error
+// some may be redriven already; to go on is safe.
+func (q *Queue) Redrive(ctx context.Context, f store.Filter, after string, limit int) (n int, next string, err error) {
+	return q.change(ctx, f, after, limit, store.Change{To: store.Queued})
+}
+
+// Discard ends those that match, for the reason given; default "person". As
+// Redrive: at most limit, dead ones unless f.States says otherwise.
+func (q *Queue) Discard(ctx context.Context, f store.Filter, reason, after string, limit int) (n int, next string, err error) {
+	if reason == "" {
+		reason = "person"
+	}
+	return q.change(ctx, f, after, limit, store.Change{To: store.Discarded, Reason: reason})
+}
+
+// change finds and changes, a page at a time.
+func (q *Queue) change(ctx context.Context, f store.Filter, after string, limit int, c store.Change) (n int, next string, err error) {
+	if len(f.States) == 0 {
+		f.States = []store.State{store.Dead}
+	}
+	// What is being processed is its worker's.
+	c.From = slices.DeleteFunc(slices.Clone(f.States), func(s store.State) bool { return s == store.Processing })
+	if len(c.From) == 0 {
+		return 0, "", nil
+	}
+	for limit > 0 {
+		page, next, err := q.st.Find(ctx, q.name, f, after, min(limit, pageSize))
+		if err != nil {
+			return n, after, fmt.Errorf("webhook: change in queue %q: %w", q.name, err)
+		}
+		m, err := q.update(ctx, page, c)
+		if err != nil {
+			return n, after, err
+		}
+		n, limit, after = n+m, limit-len(page), next
+		if next == "" {
+			break
+		}
+	}
+	return n, after, nil
+}
+
+// update changes the deliveries of a page.
+func (q *Queue) update(ctx context.Context, page []store.Delivery, c store.Change) (int, error) {
+	if len(page) == 0 {
+		return 0, nil
+	}
+	ids := make([]string, len(page))
+	for i := range page {
+		ids[i] = page[i].ID
+	}
+	n, err := q.st.Update(ctx, q.name, ids, c)
+	if err != nil {
+		return n, fmt.Errorf("webhook: change in queue %q: %w", q.name, err)
+	}
+	return n, nil
+}
+
+// Rename moves the deliveries of a handler to its new name. The name is part of
+// what is stored, so whoever renames a handler calls this once, when no process
+// has the old one any more. What is being processed stays; an error then says
+// how many, and Rename is called again. An event that has a delivery under both
+// names keeps both.
+func (q *Queue) Rename(ctx context.Context, from, to string) error {
+	if from == "" || to == "" || from == to {
+		return fmt.Errorf("webhook: rename %q to %q: two different names are needed", from, to)
+	}
+	busy := 0
+	for after := ""; ; {
+		page, next, err := q.st.Find(ctx, q.name, store.Filter{Destination: from}, after, pageSize)
+		if err != nil {
+			return fmt.Errorf("webhook: rename in queue %q: %w", q.name, err)
+		}
+		for _, d := range page {
+			if d.State == store.Processing {
+				busy++
+			}
+		}
+		if _, err := q.update(ctx, page, store.Change{Destination: to}); err != nil {
+			return err
+		}
+		if next == "" {
+			break
+		}
+		after = next
+	}
+	if busy > 0 {
+		return fmt.Errorf("webhook: rename %q to %q: %d deliveries are being processed: call again: %w", from, to, busy, store.ErrRetry)
+	}
+	return nil
+}
+
+// Pause holds a destination until Resume, in all processes and over restarts:
+// its deliveries are kept and not attempted; those that run, run on.
+func (q *Queue) Pause(ctx context.Context, destination, reason string) error {
+	return q.hold(ctx, store.Hold{Destination: destination, Kind: store.Paused, Reason: reason})
+}
+
+// Resume releases a destination, whatever held it.
+func (q *Queue) Resume(ctx context.Context, destination string) error {
+	return q.hold(ctx, store.Hold{Destination: destination, Release: true})
+}
+
+func (q *Queue) hold(ctx context.Context, h store.Hold) error {
+	h.Queue = q.name
+	if _, err := q.st.Commit(ctx, &store.Batch{Holds: []store.Hold{h}}); err != nil {
+		return fmt.Errorf("webhook: hold %q: %w", h.Destination, err)
+	}
+	return nil
+}
+
+// Stats returns the figures of the whole queue, approximate and cheap.
+func (q *Queue) Stats(ctx context.Context) (store.Stats, error) {
+	page, _, err := q.st.Stats(ctx, q.name, "", 1)
+	if err != nil {
+		return store.Stats{}, fmt.Errorf("webhook: stats of queue %q: %w", q.name, err)
+	}
+	if len(page) == 0 {
+		return store.Stats{}, nil
+	}
+	return page[0], nil
+}
+
+// Destinations yields the figures of each destination, in the order of their
+// names. After an error it ends.
+func (q *Queue) Destinations(ctx context.Context) iter.Seq2[store.Stats, error] {
+	return func(yield func(store.Stats, error) bool) {
+		for after := ""; ; {
+			page, next, err := q.st.Stats(ctx, q.name, after, pageSize)
+			if err != nil {
+				yield(store.Stats{}, fmt.Errorf("webhook: stats of queue %q: %w", q.name, err))
+				return
+			}
+			for _, s := range page {
+				if s.Destination != "" && !yield(s, nil) {
+					return
+				}
+			}
+			if next == "" {
+				return
+			}
+			after = next
+		}
+	}
+}

@@ -1,0 +1,118 @@
+package webhook
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/surehook/webhook/store"
+)
+
+// This file is the only place where an Event becomes a store.Record and back.
+
+// head is what a record carries beside the fields that stores index. Its names
+// are short because every event pays for them.
+type head struct {
+	Headers http.Header `json:"h,omitempty"`
+	Proof   *headProof  `json:"p,omitempty"`
+}
+
+// headProof is a Proof without its keys, which the store has as digests.
+type headProof struct {
+	ID       bool   `json:"id,omitempty"`
+	Type     bool   `json:"type,omitempty"`
+	Time     bool   `json:"time,omitempty"`
+	SecretID string `json:"secret,omitempty"`
+}
+
+// EventOf reads back the event of a record that was found in a store; a handler
+// is given it. Head and Body are there in what Queue.Get returns; where they are
+// not, or were erased, the event has no headers and no body.
+func EventOf(r *store.Record) (Event, error) {
+	e := Event{
+		Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject,
+		Time: r.Time, Body: r.Body,
+	}
+	if len(r.Head) == 0 {
+		return e, nil
+	}
+	var h head
+	if err := json.Unmarshal(r.Head, &h); err != nil {
+		// Its text would quote the head.
+		return Event{}, fmt.Errorf("webhook: read back event: its head of %d bytes is not what was written: %T", len(r.Head), err)
+	}
+	e.Headers = h.Headers
+	if p := h.Proof; p != nil {
+		e.Proof = Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID}
+	}
+	return e, nil
+}
+
+// addOf returns the write that stores e for the destinations to. ErrMalformed
+// names the field that is out of bounds.
+func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, error) {
+	digest := sha256.Sum256(e.Body)
+	if e.ID == "" {
+		e.ID = hex.EncodeToString(digest[:])
+	}
+	for _, f := range [...]struct{ name, text string }{
+		{"id", e.ID}, {"type", e.Type}, {"subject", e.Subject}, {"tenant", e.Tenant}, {"source", e.Source},
+	} {
+		if len(f.text) > maxText {
+			return store.Add{}, fmt.Errorf("%w: event %s of %d bytes, at most %d", ErrMalformed, f.name, len(f.text), maxText)
+		}
+	}
+	h := head{Headers: e.Headers}
+	if p := e.Proof; p.ID || p.Type || p.Time || p.SecretID != "" {
+		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID}
+	}
+	encoded, err := json.Marshal(h)
+	if err != nil {
+		return store.Add{}, fmt.Errorf("webhook: encode event head: %w", err)
+	}
+	a := store.Add{
+		Queue:    queue,
+		Identity: digestOf("webhook identity", queue, e.Tenant, e.Source, e.ID),
+		Known:    known,
+		Digest:   digest,
+		Record: &store.Record{
+			Tenant: e.Tenant, Source: e.Source, ID: e.ID, Type: e.Type, Subject: e.Subject,
+			Time: e.Time, Trace: traceparent(e.Headers), Head: encoded, Body: e.Body,
+		},
+		To: make([]store.Target, len(to)),
+	}
+	rand.Read(a.Nonce[:])
+	for _, k := range e.Proof.Keys {
+		a.Keys = append(a.Keys, digestOf("webhook replay key", queue, e.Tenant, e.Source, string(k)))
+	}
+	for i, name := range to {
+		a.To[i].Destination = name
+	}
+	return a, nil
+}
+
+// digestOf is SHA-256 over the parts, each with its length before it: no part is
+// ever joined by a separator that another could contain.
+func digestOf(parts ...string) [sha256.Size]byte {
+	buf := make([]byte, 0, 512)
+	for _, p := range parts {
+		buf = binary.BigEndian.AppendUint64(buf, uint64(len(p)))
+		buf = append(buf, p...)
+	}
+	return sha256.Sum256(buf)
+}
+
+// traceparent returns the W3C header of that name, if it has the length of its
+// only version: https://www.w3.org/TR/trace-context/#traceparent-header
+func traceparent(h http.Header) string {
+	const length = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+	if t := h.Get("Traceparent"); len(t) == length {
+		return t
+	}
+	return ""
+}
