@@ -1,0 +1,44 @@
+package provider
+
+import (
+	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/internal/standard"
+	"github.com/surehook/webhook/signature"
+)
+
+// StandardWebhooks checks requests by the Standard Webhooks specification, in its
+// symmetric form (v1): the headers webhook-id, webhook-timestamp and
+// webhook-signature.
+//
+// A secret is "whsec_" and 24 to 64 bytes in base64. The event's id is
+// webhook-id, which is signed and the same at each retry; its type and time are
+// the fields "type" and "timestamp" of the body where the sender follows that
+// recommendation. A webhook-id with a "." is refused, as the specification
+// advises: it could hide a different cut of what is signed.
+//
+// Each retry is signed anew, so that the tolerance of 5 minutes holds for all.
+// Events are known for as long as the recommended schedule of retries lasts, and
+// a day more.
+//
+// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+func StandardWebhooks(secrets ...string) (webhook.Verifier, error) {
+	v, err := signature.Scheme{
+		Name:      "standard_webhooks",
+		Header:    standard.HeaderSignature,
+		Separator: " ",
+		Prefix:    standard.V1,
+		Encoding:  signature.Base64,
+		Key:       signature.StandardKey,
+		Signed: []signature.Part{
+			signature.Header(standard.HeaderID), signature.Text("."),
+			signature.Header(standard.HeaderTimestamp), signature.Text("."),
+			signature.Body(),
+		},
+		Sent: signature.Seconds(signature.Header(standard.HeaderTimestamp)),
+		ID:   signature.Header(standard.HeaderID),
+		Type: signature.JSON("type"),
+		Time: signature.RFC3339(signature.JSON("timestamp")),
+	}.Verifier(secrets...)
+	v.Horizon = standard.Horizon
+	return v, err
+}

@@ -1,0 +1,296 @@
+package signature
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxFields bounds the JSON fields of a scheme: there are five places for one.
+const maxFields = 5
+
+// fieldSet is the fields that are read from a body, in one pass and without
+// decoding the rest.
+type fieldSet struct {
+	paths [][]string
+	names []string // the paths as they were declared
+}
+
+// fieldValues has a value for each path of a fieldSet: a JSON string with its
+// quotes, a number, or nil.
+type fieldValues [maxFields][]byte
+
+func (f *fieldSet) add(name string) {
+	if slices.Contains(f.names, name) {
+		return
+	}
+	f.names = append(f.names, name)
+	f.paths = append(f.paths, strings.Split(name, "."))
+}
+
+// value returns the text of the field called name.
+func (f *fieldSet) value(values *fieldValues, name string) string {
+	for i, n := range f.names {
+		if n == name {
+			return textOf(values[i])
+		}
+	}
+	return ""
+}
+
+// read sets the values of the fields that doc has.
+func (f *fieldSet) read(doc []byte, values *fieldValues) {
+	if len(f.paths) == 0 {
+		return
+	}
+	s := scanner{doc: doc, paths: f.paths, values: values}
+	if i, ok := s.object(skipSpace(doc, 0), 0, 1<<len(f.paths)-1); !ok || skipSpace(doc, i) != len(doc) {
+		*values = fieldValues{} // not a JSON object
+	}
+}
+
+// scanner walks one document. Its methods take the position of a value's first
+// byte and return that behind its last, or false where there is no such value.
+type scanner struct {
+	doc    []byte
+	paths  [][]string
+	values *fieldValues
+}
+
+// object walks an object in which the paths of the set wanted, a bit for each,
+// have come as far as depth.
+func (s *scanner) object(i, depth int, wanted uint) (int, bool) {
+	if at(s.doc, i) != '{' {
+		return i, false
+	}
+	i = skipSpace(s.doc, i+1)
+	if at(s.doc, i) == '}' {
+		return i + 1, true
+	}
+	for {
+		end, ok := skipString(s.doc, i)
+		if !ok {
+			return end, false
+		}
+		key := s.doc[i+1 : end-1]
+		i = skipSpace(s.doc, end)
+		if at(s.doc, i) != ':' {
+			return i, false
+		}
+		i, ok = s.member(key, skipSpace(s.doc, i+1), depth, wanted)
+		if !ok {
+			return i, false
+		}
+		i = skipSpace(s.doc, i)
+		switch at(s.doc, i) {
+		case ',':
+			i = skipSpace(s.doc, i+1)
+		case '}':
+			return i + 1, true
+		default:
+			return i, false
+		}
+	}
+}
+
+// member walks the value of a key, and keeps it if a wanted path ends there.
+func (s *scanner) member(key []byte, i, depth int, wanted uint) (int, bool) {
+	ends, deeper := -1, uint(0)
+	for n, path := range s.paths {
+		if wanted&(1<<n) == 0 || !isKey(key, path[depth]) {
+			continue
+		}
+		s.values[n] = nil // of a key that stands there twice, the last one counts
+		if depth+1 == len(path) {
+			ends = n
+		} else {
+			deeper |= 1 << n
+		}
+	}
+	first := at(s.doc, i)
+	if deeper != 0 && first == '{' {
+		return s.object(i, depth+1, deeper)
+	}
+	end, ok := skipValue(s.doc, i)
+	if ok && ends >= 0 && (first == '"' || isNumber(s.doc[i:end])) {
+		s.values[ends] = s.doc[i:end]
+	}
+	return end, ok
+}
+
+func skipValue(doc []byte, i int) (int, bool) {
+	switch at(doc, i) {
+	case '"':
+		return skipString(doc, i)
+	case '{', '[':
+		return skipNested(doc, i)
+	}
+	start := i
+	for i < len(doc) && !isSpace(doc[i]) && doc[i] != ',' && doc[i] != '}' && doc[i] != ']' {
+		i++
+	}
+	return i, i > start
+}
+
+// skipString returns the position behind the string that begins at i.
+func skipString(doc []byte, i int) (int, bool) {
+	if at(doc, i) != '"' {
+		return i, false
+	}
+	start := i + 1
+	for i = start; ; i++ {
+		n := bytes.IndexByte(doc[i:], '"')
+		if n < 0 {
+			return len(doc), false
+		}
+		i += n
+		// A quote is escaped if an odd number of backslashes stands before it.
+		odd := false
+		for j := i - 1; j >= start && doc[j] == '\\'; j-- {
+			odd = !odd
+		}
+		if !odd {
+			return i + 1, true
+		}
+	}
+}
+
+// skipNested returns the position behind the object or array that begins at i. It
+// does not recurse: a body may be nested as deep as it is long.
+func skipNested(doc []byte, i int) (int, bool) {
+	for depth := 0; i < len(doc); i++ {
+		switch doc[i] {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				return i + 1, true
+			}
+		case '"':
+			end, ok := skipString(doc, i)
+			if !ok {
+				return end, false
+			}
+			i = end - 1
+		}
+	}
+	return i, false
+}
+
+func skipSpace(doc []byte, i int) int {
+	for i < len(doc) && isSpace(doc[i]) {
+		i++
+	}
+	return i
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
+
+func isNumber(value []byte) bool {
+	for _, c := range value {
+		if (c < '0' || c > '9') && c != '-' && c != '+' && c != '.' && c != 'e' && c != 'E' {
+			return false
+		}
+	}
+	return len(value) > 0
+}
+
+// at returns the byte at i, 0 behind the end.
+func at(doc []byte, i int) byte {
+	if i < len(doc) {
+		return doc[i]
+	}
+	return 0
+}
+
+// isKey reports whether a key, as it is spelt between its quotes, is name.
+func isKey(key []byte, name string) bool {
+	if bytes.IndexByte(key, '\\') < 0 {
+		return string(key) == name
+	}
+	k, ok := unescape(key)
+	return ok && k == name
+}
+
+// textOf returns the text of a string or number; empty if it has none that is
+// exact.
+func textOf(value []byte) string {
+	if at(value, 0) != '"' {
+		return string(value)
+	}
+	value = value[1 : len(value)-1]
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value)
+	}
+	s, _ := unescape(value)
+	return s
+}
+
+// unescape resolves the escapes of a JSON string, and says whether all have a
+// meaning. Half a surrogate pair has none: encoding/json makes the same
+// replacement character of each, so that two ids would become one.
+func unescape(s []byte) (string, bool) {
+	b := make([]byte, 0, len(s))
+	for len(s) > 0 {
+		if s[0] != '\\' {
+			b = append(b, s[0])
+			s = s[1:]
+			continue
+		}
+		switch at(s, 1) {
+		case '"', '\\', '/':
+			b = append(b, s[1])
+		case 'b':
+			b = append(b, '\b')
+		case 'f':
+			b = append(b, '\f')
+		case 'n':
+			b = append(b, '\n')
+		case 'r':
+			b = append(b, '\r')
+		case 't':
+			b = append(b, '\t')
+		case 'u':
+			r, size := unicodeEscape(s)
+			if size == 0 {
+				return "", false
+			}
+			b = utf8.AppendRune(b, r)
+			s = s[size:]
+			continue
+		default:
+			return "", false
+		}
+		s = s[2:]
+	}
+	return string(b), true
+}
+
+// unicodeEscape returns the character that \uXXXX at the start of s stands for, or
+// two of them for one outside the basic plane, and the length of it all; 0 if
+// there is none.
+func unicodeEscape(s []byte) (r rune, size int) {
+	r, ok := hexEscape(s)
+	switch {
+	case !ok:
+		return 0, 0
+	case !utf16.IsSurrogate(r):
+		return r, 6
+	}
+	low, ok := hexEscape(s[6:])
+	if r = utf16.DecodeRune(r, low); !ok || r == utf8.RuneError {
+		return 0, 0
+	}
+	return r, 12
+}
+
+func hexEscape(s []byte) (rune, bool) {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(s[2:6]), 16, 16)
+	return rune(n), err == nil
+}
