@@ -1,0 +1,110 @@
+package webhook_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestDocs_SnippetsCompile builds every block of Go in README.md and docs/: a
+// whole program as it stands, a fragment inside of a function.
+func TestDocs_SnippetsCompile(t *testing.T) {
+	checkout, err := os.Getwd()
+	require.NoError(t, err)
+	pages, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+
+	dir := t.TempDir()
+	n := 0
+	for _, page := range append(pages, "README.md") {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for i, block := range goBlock.FindAllStringSubmatch(string(text), -1) {
+			n++
+			name := fmt.Sprintf("%s_%d", strings.TrimSuffix(filepath.Base(page), ".md"), i+1)
+			writeSnippet(t, filepath.Join(dir, strings.ToLower(name)), block[1])
+		}
+	}
+	require.Greater(t, n, 5, "no snippets found: this test looks at nothing")
+
+	sqlite := root + "/store/sqlite"
+	goCommand(t, dir, "mod", "init", "example.com/snippets")
+	goCommand(t, dir, "mod", "edit",
+		"-require="+root+"@v0.0.0", "-replace="+root+"="+checkout,
+		"-require="+sqlite+"@v0.0.0", "-replace="+sqlite+"="+filepath.Join(checkout, "store/sqlite"))
+	goCommand(t, dir, "mod", "tidy")
+	goCommand(t, dir, "build", "./...")
+}
+
+var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
+
+// writeSnippet makes a package of block in dir.
+func writeSnippet(t *testing.T, dir, block string) {
+	t.Helper()
+	require.NoError(t, os.MkdirAll(dir, 0o700))
+	if strings.HasPrefix(block, "package ") {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(block), 0o600))
+		return
+	}
+	if !strings.HasPrefix(block, "func ") {
+		block = "func _() error {\n" + block + "\nreturn nil\n}\n"
+	}
+	var imports strings.Builder
+	for _, path := range snippetImports {
+		if strings.Contains(block, path[strings.LastIndex(path, "/")+1:]+".") {
+			fmt.Fprintf(&imports, "import %q\n", path)
+		}
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "snippet.go"), []byte("package snippet\n"+imports.String()+block), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "around.go"), []byte(around), 0o600))
+}
+
+// snippetImports are those that a fragment may use.
+var snippetImports = []string{
+	"context", "crypto/hmac", "crypto/sha256", "database/sql", "encoding/hex", "errors", "net/http", "testing", "time",
+	root, root + "/provider", root + "/signature", root + "/store", root + "/store/storetest",
+}
+
+// around is what the fragments leave out.
+const around = `package snippet
+
+import (
+	"context"
+	"net/http"
+	"testing"
+
+	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/store"
+	"github.com/surehook/webhook/store/sqlite"
+)
+
+var (
+	ctx   context.Context
+	mux   *http.ServeMux
+	st    *sqlite.Store
+	inbox *webhook.Inbox
+)
+
+type Invoice struct{}
+
+func bill(context.Context, Invoice) error                        { return nil }
+func createContact(context.Context, webhook.Event, string) error { return nil }
+func syncContact(context.Context, webhook.Event) error           { return nil }
+
+// Store is a store of somebody's own.
+type Store struct {
+	store.Store
+	clock clock
+}
+
+type clock struct{}
+
+func (clock) Add(any) {}
+
+func open(testing.TB) store.Store { return nil }
+`

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"strings"
+
+	"github.com/surehook/webhook"
+)
+
+// envCrash makes this program the child that crashes; its value is the folder.
+const envCrash = "QUICKSTART_CRASH_IN"
+
+// crash is the child: the same service, but that its handler of reports kills
+// the process in the middle of its work.
+func crash(dir string) {
+	s := &service{drained: make(chan error, 1)}
+	s.writeReport = func(context.Context, webhook.Event) error {
+		self, err := os.FindProcess(os.Getpid())
+		if err == nil {
+			err = self.Kill() // SIGKILL: no deferred call, no drain
+		}
+		if err != nil {
+			return err
+		}
+		select {} // until it arrives
+	}
+	if err := s.start(context.Background(), dir, slog.New(slog.DiscardHandler)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	fmt.Println(s.url)
+	<-s.drained // never: the handler ends it
+	os.Exit(1)
+}
+
+// sendToCrashingChild starts the child, sends it an event, and sees it die.
+func (r *report) sendToCrashingChild(ctx context.Context, dir string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	child := exec.CommandContext(ctx, self)
+	child.Env = append(os.Environ(), envCrash+"="+dir)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := child.Start(); err != nil {
+		return err
+	}
+	url, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("the child did not start: %w", err)
+	}
+	r.section("A service dies in the middle of a handler")
+	err = r.send(ctx, strings.TrimSpace(url), reportRequested, 200, "stored, then answered")
+	if err != nil {
+		return err
+	}
+	died := child.Wait()
+	if died == nil || child.ProcessState.Exited() {
+		return fmt.Errorf("the child was to be killed, and ended with: %v", child.ProcessState)
+	}
+	r.line("the process is gone: %v; the next one, on the same file, is this one", died)
+	return nil
+}

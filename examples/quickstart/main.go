@@ -1,0 +1,150 @@
+// Quickstart sends itself webhooks, good and bad ones, over real HTTP, has them
+// handled by handlers that fail, crash and give up, and then reads the account
+// back from the store. It exits with 1 if anything came out otherwise than
+// promised.
+//
+//	go run ./examples/quickstart        # -v shows the log, -keep keeps the files
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/store"
+)
+
+func main() {
+	verbose := flag.Bool("v", false, "show the log")
+	keep := flag.Bool("keep", false, "keep the database and the log")
+	flag.Parse()
+	if dir := os.Getenv(envCrash); dir != "" {
+		crash(dir) // the child: see crash.go
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := run(ctx, *verbose, *keep); err != nil {
+		fmt.Fprintf(os.Stderr, "\nquickstart: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, verbose, keep bool) (err error) {
+	dir, err := os.MkdirTemp("", "webhook-quickstart-")
+	if err != nil {
+		return err
+	}
+	if !keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	logFile, err := os.Create(filepath.Join(dir, "webhook.log"))
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+	logTo := io.Writer(logFile)
+	if verbose {
+		logTo = io.MultiWriter(logFile, os.Stderr)
+	}
+	logger := slog.New(slog.NewTextHandler(logTo, nil))
+
+	fmt.Print(title)
+	r := &report{}
+
+	// A service that dies in the middle of its work, and is started again on the
+	// same file: here.
+	if err := r.sendToCrashingChild(ctx, dir); err != nil {
+		return err
+	}
+	svc, err := start(ctx, dir, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, svc.stop()) }()
+
+	if err := r.sendAll(ctx, svc); err != nil {
+		return err
+	}
+	if err := svc.settled(ctx); err != nil {
+		return err
+	}
+
+	// The person on call finds a dead letter, mends what was broken, and puts
+	// it back in the queue.
+	dead, err := svc.dead(ctx)
+	if err != nil {
+		return err
+	}
+	r.deadLetters(dead)
+	svc.mended.Store(true)
+	n, _, err := svc.inbox.Queue().Redrive(ctx, store.Filter{}, "", 100)
+	if err != nil {
+		return err
+	}
+	r.redriven(n)
+	if err := svc.settled(ctx); err != nil {
+		return err
+	}
+	r.expect(svc.paid.Load() == 4200, "billing booked %d instead of 4200", svc.paid.Load())
+
+	if err := r.account(ctx, svc.inbox.Queue()); err != nil {
+		return err
+	}
+	if keep {
+		fmt.Printf("\nKept: %s\n", dir)
+	}
+	return r.verdict()
+}
+
+// the handlers, by the names that are stored with each delivery.
+const (
+	billing = "billing" // fails twice, then succeeds
+	audit   = "audit"   // succeeds
+	crm     = "crm"     // always fails, until it is mended
+	reports = "reports" // kills its process at the first attempt
+)
+
+// register names the handlers; every process that works on the file has the same.
+func (s *service) register() {
+	s.inbox.HandleWith(billing, func(ctx context.Context, e webhook.Event) error {
+		var invoice struct {
+			Data struct {
+				Object struct {
+					AmountPaid int `json:"amount_paid"`
+				} `json:"object"`
+			} `json:"data"`
+		}
+		if err := e.Decode(&invoice); err != nil {
+			return err // a dead letter: no retry would mend it
+		}
+		if d, _ := webhook.Current(ctx); d.Token <= 2 {
+			return errors.New("ledger: connection refused")
+		}
+		s.paid.Add(int64(invoice.Data.Object.AmountPaid))
+		return nil
+	}, soon)
+
+	s.inbox.Handle(audit, func(context.Context, webhook.Event) error { return nil })
+
+	s.inbox.HandleWith(crm, func(context.Context, webhook.Event) error {
+		if !s.mended.Load() {
+			return errors.New("crm: 500 Internal Server Error")
+		}
+		return nil
+	}, soon)
+
+	s.inbox.Handle(reports, s.writeReport)
+}
+
+// soon tries three times within a second, for a program that somebody watches.
+// The default is eight times over some hours.
+var soon = webhook.HandlerConfig{Retry: webhook.RetryPolicy{
+	Attempts: 3, Delays: []time.Duration{100 * time.Millisecond}, Jitter: [2]float64{.5, 1},
+}}
