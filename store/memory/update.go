@@ -1,0 +1,116 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/surehook/webhook/store"
+)
+
+// Update changes what a person wants changed.
+func (s *Store) Update(ctx context.Context, queue string, ids []string, c store.Change) (n int, err error) {
+	if err := store.InTransaction(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.open(ctx); err != nil {
+		return 0, err
+	}
+	switch c.To {
+	case "", store.Dead, store.Discarded:
+	case store.Queued:
+		if c.Erase {
+			return 0, fmt.Errorf("webhook: update: what is erased cannot be queued: %w", store.ErrBadData)
+		}
+	default:
+		return 0, fmt.Errorf("webhook: update: to state %q: %w", c.To, store.ErrBadData)
+	}
+
+	chosen := s.choose(s.queue(queue), ids, &c)
+	now := s.now()
+	for _, d := range chosen {
+		s.change(d, &c, now)
+	}
+	return len(chosen), nil
+}
+
+// choose returns those of ids that c changes, each once.
+func (s *Store) choose(q *queue, ids []string, c *store.Change) []*delivery {
+	var chosen []*delivery
+	isChosen := make(map[*delivery]bool, len(ids))
+	moved := map[*event]bool{}
+	for _, id := range ids {
+		d := s.deliveries[id]
+		switch {
+		case d == nil || d.dest.queue != q || isChosen[d]:
+			continue
+		case d.State == store.Processing || len(c.From) > 0 && !slices.Contains(c.From, d.State):
+			continue
+		case c.To == store.Queued && d.event.erased:
+			continue
+		case c.Destination != "" && (moved[d.event] || d.event.has(c.Destination)):
+			continue
+		}
+		moved[d.event] = true
+		isChosen[d] = true
+		chosen = append(chosen, d)
+	}
+	if !c.Erase {
+		return chosen
+	}
+	// An event is erased only if none of its deliveries is then to be done.
+	ends := c.To != ""
+	return slices.DeleteFunc(chosen, func(d *delivery) bool {
+		return slices.ContainsFunc(d.event.names.list, func(n named) bool {
+			return n.d != nil && n.d.undone() && (!ends || !isChosen[n.d])
+		})
+	})
+}
+
+// has returns whether e has a delivery to the destination now.
+func (e *event) has(destination string) bool {
+	n := e.names.find(destination)
+	return n != nil && n.d != nil && n.d.Destination == destination
+}
+
+// change does to d what c says.
+func (s *Store) change(d *delivery, c *store.Change, now time.Time) {
+	if c.Destination != "" {
+		dest := d.dest.queue.destination(c.Destination)
+		d.detach(now)
+		d.event.names.set(c.Destination, d)
+		d.attach(dest, now)
+	}
+	switch c.To {
+	case store.Queued:
+		d.Due, d.Reason = now, ""
+		d.Spent, d.Deferred, d.Lost = 0, 0, 0
+		d.become(c.To, now)
+	case store.Dead, store.Discarded:
+		d.Reason = c.Reason
+		d.become(c.To, now)
+	default: // the state stays
+	}
+	if c.Erase {
+		d.event.erase()
+	}
+}
+
+// erase empties what e carries and what was answered to it.
+func (e *event) erase() {
+	r := *e.record
+	r.Head, r.Body = nil, nil
+	e.record, e.plain, e.erased = &r, &r, true
+	for _, n := range e.names.list {
+		if n.d == nil {
+			continue
+		}
+		for i := range n.d.Attempts {
+			a := &n.d.Attempts[i]
+			a.Err, a.Response = "", nil
+		}
+	}
+}
