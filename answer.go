@@ -51,8 +51,11 @@ const retryAfter = "10"
 // answerOf returns the answer to a request that was refused with err.
 func answerOf(err error, preset string) *Answer {
 	var a *Answer
-	if errors.As(err, &a) && a != nil {
-		return a.checked()
+	if errors.As(err, &a) {
+		if a != nil {
+			return a.checked()
+		}
+		err = &refusal.Error{Cause: refusal.Check, Text: "the check returned an Answer that is nil"}
 	}
 	if preset != "" {
 		err = fmt.Errorf("%s: %w", preset, err)

@@ -15,37 +15,45 @@ const maxHeaders = 8 << 10
 // traceparent and what Keep names, without credentials and what Hide names. If
 // they are more than maxHeaders, the first ones by name stay.
 func (v *Verifier) kept(h http.Header) http.Header {
-	// On the stack: eight names are enough for most senders.
-	var few [8]string
-	names, size := few[:0], 0
+	// On the stack: eight are enough for most senders.
+	var few [8]headerField
+	fields, size := few[:0], 0
 	for name, values := range h {
-		if !v.keeps(name) {
-			continue
-		}
-		names = append(names, name)
-		for _, value := range values {
-			size += len(name) + len(value)
+		if v.keeps(name) {
+			f := headerField{name, values}
+			fields = append(fields, f)
+			size += f.size()
 		}
 	}
-	if len(names) == 0 {
+	if len(fields) == 0 {
 		return nil
 	}
 	if size > maxHeaders {
-		slices.Sort(names)
+		slices.SortFunc(fields, func(a, b headerField) int { return strings.Compare(a.name, b.name) })
 	}
-	kept := make(http.Header, len(names))
+	kept := make(http.Header, len(fields))
 	size = 0
-	for _, name := range names {
-		values := h[name]
-		for _, value := range values {
-			size += len(name) + len(value)
-		}
-		if size > maxHeaders {
+	for _, f := range fields {
+		if size += f.size(); size > maxHeaders {
 			break
 		}
-		kept[name] = slices.Clip(values)
+		kept[f.name] = slices.Clip(f.values)
 	}
 	return kept
+}
+
+type headerField struct {
+	name   string
+	values []string
+}
+
+// size is what the field takes, names and values together.
+func (f headerField) size() int {
+	n := 0
+	for _, value := range f.values {
+		n += len(f.name) + len(value)
+	}
+	return n
 }
 
 // keeps reports whether the header called name, in canonical form, is stored.

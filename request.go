@@ -2,8 +2,10 @@ package webhook
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/surehook/webhook/internal/refusal"
@@ -100,17 +102,33 @@ func (r *Request) begin(tolerance time.Duration) {
 // canonicalHeader returns h with its names in canonical form: h itself where
 // they have it, as behind net/http.
 func canonicalHeader(h http.Header) http.Header {
-	odd := false
 	for name := range h {
-		odd = odd || http.CanonicalHeaderKey(name) != name
+		if !isCanonical(name) {
+			return canonicalCopy(h)
+		}
 	}
-	if !odd {
-		return h
-	}
+	return h
+}
+
+func canonicalCopy(h http.Header) http.Header {
 	c := make(http.Header, len(h))
-	for name, values := range h {
-		name = http.CanonicalHeaderKey(name)
-		c[name] = append(c[name], values...)
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		canonical := http.CanonicalHeaderKey(name)
+		c[canonical] = append(c[canonical], h[name]...)
 	}
 	return c
+}
+
+// isCanonical is a quick look at the case of the letters alone: what else
+// [http.CanonicalHeaderKey] minds is in no header that a check asks for.
+func isCanonical(name string) bool {
+	first := true // letter of a word
+	for i := range len(name) {
+		c := name[i]
+		if first && 'a' <= c && c <= 'z' || !first && 'A' <= c && c <= 'Z' {
+			return false
+		}
+		first = c == '-'
+	}
+	return true
 }

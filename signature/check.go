@@ -24,10 +24,12 @@ func fixedSecrets(secrets []webhook.Secret) func(context.Context, *webhook.Reque
 
 // claim is what a request says about its signature, before it is believed.
 type claim struct {
-	signatures []string
-	found      [maxEntries]string // backs signatures
-	values     [maxParts]string   // of those Signed parts that are headers and entries
+	found  [maxEntries]string
+	n      int              // how many were found
+	values [maxParts]string // of those Signed parts that are headers and entries
 }
+
+func (c *claim) signatures() []string { return c.found[:c.n] }
 
 // check is the webhook.Verifier.Check of a scheme.
 func (c *checker) check(_ context.Context, r *webhook.Request) ([]webhook.Event, error) {
@@ -52,17 +54,16 @@ func (c *checker) check(_ context.Context, r *webhook.Request) ([]webhook.Event,
 	if err := c.fresh(r, &fields); err != nil {
 		return nil, err
 	}
-	e, err := c.event(r, &fields)
-	if err != nil {
+	events := make([]webhook.Event, 1)
+	if err := c.event(r, &fields, &events[0]); err != nil {
 		return nil, err
 	}
-	return []webhook.Event{e}, nil
+	return events, nil
 }
 
 // read collects the signatures and the signed values of a request.
 func (c *checker) read(r *webhook.Request, claim *claim) error {
 	there := false
-	claim.signatures = claim.found[:0]
 	entries := 0
 	for _, line := range r.Header[c.Header] {
 		there = there || line != ""
@@ -76,14 +77,15 @@ func (c *checker) read(r *webhook.Request, claim *claim) error {
 				}
 			}
 			if sig, ok := strings.CutPrefix(e, c.Prefix); ok && sig != "" {
-				claim.signatures = append(claim.signatures, sig)
+				claim.found[claim.n] = sig
+				claim.n++
 			}
 		}
 	}
 	switch {
 	case !there:
 		return c.unsigned(r, c.Header)
-	case len(claim.signatures) == 0:
+	case claim.n == 0:
 		return &refusal.Error{
 			Cause: refusal.BadHeader, Err: webhook.ErrSignature,
 			Text: fmt.Sprintf("%s has no entry that begins with %q", c.Header, c.Prefix),
@@ -177,7 +179,7 @@ func (c *checker) fits(key *mac.Key, r *webhook.Request, claim *claim) bool {
 	var buf [mac.MaxEncoded]byte
 	expected := c.sum(s, buf[:0], r.Body, claim)
 	fit := 0
-	for _, sig := range claim.signatures {
+	for _, sig := range claim.signatures() {
 		fit |= s.Equal(sig, expected)
 	}
 	return fit == 1
@@ -225,25 +227,26 @@ func (c *checker) fresh(r *webhook.Request, fields *fieldValues) error {
 }
 
 // event reads the event of a request that is authentic.
-func (c *checker) event(r *webhook.Request, fields *fieldValues) (e webhook.Event, err error) {
-	for _, f := range []struct {
-		to   *string
-		from Part
-	}{{&e.ID, c.ID}, {&e.Type, c.Type}, {&e.Subject, c.Subject}} {
-		if *f.to, err = c.value(r, f.from, fields); err != nil {
-			return e, err
-		}
+func (c *checker) event(r *webhook.Request, fields *fieldValues, e *webhook.Event) (err error) {
+	if e.ID, err = c.value(r, c.ID, fields); err != nil {
+		return err
 	}
-	e.Proof.ID = c.coversID && e.ID != ""
-	e.Proof.Type = c.coversTyp && e.Type != ""
+	if e.Type, err = c.value(r, c.Type, fields); err != nil {
+		return err
+	}
+	if e.Subject, err = c.value(r, c.Subject, fields); err != nil {
+		return err
+	}
 	at, err := c.value(r, c.Time.part, fields)
 	if err != nil {
-		return e, err
+		return err
 	}
 	if t, ok := c.Time.format.parse(at); ok {
-		e.Time, e.Proof.Time = t, c.coversAt
+		e.Time, e.Proof.Time = t, c.coversTime
 	}
-	return e, nil
+	e.Proof.ID = c.coversID && e.ID != ""
+	e.Proof.Type = c.coversType && e.Type != ""
+	return nil
 }
 
 // value returns the text of a part, empty where there is none.
@@ -299,7 +302,7 @@ func (c *checker) missing(r *webhook.Request, p Part) error {
 func (c *checker) misfit(claim *claim, tried, bad int) error {
 	e := &refusal.Error{Cause: refusal.Signature, Err: webhook.ErrSignature, Tried: tried}
 	formed := 0
-	for _, sig := range claim.signatures {
+	for _, sig := range claim.signatures() {
 		if len(sig) == c.encoded {
 			formed++
 		}
@@ -309,7 +312,7 @@ func (c *checker) misfit(claim *claim, tried, bad int) error {
 		e.Text = fmt.Sprintf("none of %d secrets is in the format of %s", bad, c.Name)
 	case formed == 0:
 		e.Cause = refusal.BadHeader
-		e.Text = fmt.Sprintf("a signature in %s has %d characters, none of %d in the request has", c.Header, c.encoded, len(claim.signatures))
+		e.Text = fmt.Sprintf("a signature in %s has %d characters, none of %d in the request has", c.Header, c.encoded, claim.n)
 	default:
 		e.Text = fmt.Sprintf("%d secrets tried on %d signatures: the secret is another endpoint's, or the body was changed on its way (a proxy, a parser)", tried, formed)
 	}

@@ -9,8 +9,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxFields bounds the JSON fields of a scheme: there are five places for one.
-const maxFields = 5
+// maxFields bounds the JSON fields of a scheme, which has five places for one, and
+// maxDepth the keys of a path.
+const (
+	maxFields = 5
+	maxDepth  = 8
+)
 
 // fieldSet is the fields that are read from a body, in one pass and without
 // decoding the rest.
@@ -41,84 +45,88 @@ func (f *fieldSet) value(values *fieldValues, name string) string {
 	return ""
 }
 
-// read sets the values of the fields that doc has.
+// read sets the values of the fields that doc has, none if it is no object.
 func (f *fieldSet) read(doc []byte, values *fieldValues) {
 	if len(f.paths) == 0 {
 		return
 	}
-	s := scanner{doc: doc, paths: f.paths, values: values}
-	if i, ok := s.object(skipSpace(doc, 0), 0, 1<<len(f.paths)-1); !ok || skipSpace(doc, i) != len(doc) {
-		*values = fieldValues{} // not a JSON object
+	if end, ok := f.walk(doc, values); !ok || skipSpace(doc, end) != len(doc) {
+		*values = fieldValues{}
 	}
 }
 
-// scanner walks one document. Its methods take the position of a value's first
-// byte and return that behind its last, or false where there is no such value.
-type scanner struct {
-	doc    []byte
-	paths  [][]string
-	values *fieldValues
-}
-
-// object walks an object in which the paths of the set wanted, a bit for each,
-// have come as far as depth.
-func (s *scanner) object(i, depth int, wanted uint) (int, bool) {
-	if at(s.doc, i) != '{' {
+// walk goes through the members of doc and of those objects in it that a path
+// leads into, and skips the rest. It returns the position behind the object.
+func (f *fieldSet) walk(doc []byte, values *fieldValues) (end int, ok bool) {
+	i := skipSpace(doc, 0)
+	if at(doc, i) != '{' {
 		return i, false
 	}
-	i = skipSpace(s.doc, i+1)
-	if at(s.doc, i) == '}' {
-		return i + 1, true
-	}
+	i = skipSpace(doc, i+1)
+	// The objects that are open, with the paths, a bit for each, that lead so far.
+	var wanted [maxDepth]uint
+	wanted[0] = 1<<len(f.paths) - 1
+	depth, closes := 0, at(doc, i) == '}'
 	for {
-		end, ok := skipString(s.doc, i)
-		if !ok {
-			return end, false
+		if !closes {
+			key := i
+			if i, ok = skipString(doc, i); !ok {
+				return i, false
+			}
+			name := doc[key+1 : i-1]
+			if i = skipSpace(doc, i); at(doc, i) != ':' {
+				return i, false
+			}
+			i = skipSpace(doc, i+1)
+			first := at(doc, i)
+			ends, deeper := f.match(name, depth, wanted[depth], values)
+			if deeper != 0 && first == '{' {
+				i = skipSpace(doc, i+1)
+				depth++
+				wanted[depth], closes = deeper, at(doc, i) == '}'
+				continue
+			}
+			value := i
+			if i, ok = skipValue(doc, i); !ok {
+				return i, false
+			}
+			if ends >= 0 && (first == '"' || isNumber(doc[value:i])) {
+				values[ends] = doc[value:i]
+			}
 		}
-		key := s.doc[i+1 : end-1]
-		i = skipSpace(s.doc, end)
-		if at(s.doc, i) != ':' {
-			return i, false
-		}
-		i, ok = s.member(key, skipSpace(s.doc, i+1), depth, wanted)
-		if !ok {
-			return i, false
-		}
-		i = skipSpace(s.doc, i)
-		switch at(s.doc, i) {
+		// Behind a value, or before the end of an empty object.
+		i = skipSpace(doc, i)
+		switch at(doc, i) {
 		case ',':
-			i = skipSpace(s.doc, i+1)
+			i, closes = skipSpace(doc, i+1), false
 		case '}':
-			return i + 1, true
+			if i++; depth == 0 {
+				return i, true
+			}
+			depth, closes = depth-1, true
 		default:
 			return i, false
 		}
 	}
 }
 
-// member walks the value of a key, and keeps it if a wanted path ends there.
-func (s *scanner) member(key []byte, i, depth int, wanted uint) (int, bool) {
-	ends, deeper := -1, uint(0)
-	for n, path := range s.paths {
-		if wanted&(1<<n) == 0 || !isKey(key, path[depth]) {
+// match returns which of the wanted paths end at the key called name (-1: none),
+// and which lead on into its value. Of a key that stands there twice the last one
+// counts: what an earlier one gave is forgotten.
+func (f *fieldSet) match(name []byte, depth int, wanted uint, values *fieldValues) (ends int, deeper uint) {
+	ends = -1
+	for n, path := range f.paths {
+		if wanted&(1<<n) == 0 || !isKey(name, path[depth]) {
 			continue
 		}
-		s.values[n] = nil // of a key that stands there twice, the last one counts
+		values[n] = nil
 		if depth+1 == len(path) {
 			ends = n
 		} else {
 			deeper |= 1 << n
 		}
 	}
-	first := at(s.doc, i)
-	if deeper != 0 && first == '{' {
-		return s.object(i, depth+1, deeper)
-	}
-	end, ok := skipValue(s.doc, i)
-	if ok && ends >= 0 && (first == '"' || isNumber(s.doc[i:end])) {
-		s.values[ends] = s.doc[i:end]
-	}
-	return end, ok
+	return ends, deeper
 }
 
 func skipValue(doc []byte, i int) (int, bool) {

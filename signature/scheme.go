@@ -123,13 +123,12 @@ func (s Scheme) Verifier(secrets ...string) (webhook.Verifier, error) {
 // checker is a scheme that was found to be sound, with what is worked out once.
 type checker struct {
 	Scheme
-	newHash   func() hash.Hash
-	encoded   int                 // length of a signature
-	keys      map[string]*mac.Key // by secret; written before the first request
-	fields    fieldSet            // the JSON fields to look up
-	coversID  bool
-	coversTyp bool
-	coversAt  bool
+	newHash func() hash.Hash
+	encoded int                 // length of a signature
+	keys    map[string]*mac.Key // by secret; written before the first request
+	fields  fieldSet            // the JSON fields to look up
+
+	coversID, coversType, coversTime bool
 }
 
 // maxParts bounds Scheme.Signed, so that its values fit on the stack.
@@ -159,7 +158,7 @@ func newChecker(s Scheme) (*checker, error) {
 			c.fields.add(p.name)
 		}
 	}
-	c.coversID, c.coversTyp, c.coversAt = s.covers(s.ID), s.covers(s.Type), s.covers(s.Time.part)
+	c.coversID, c.coversType, c.coversTime = s.covers(s.ID), s.covers(s.Type), s.covers(s.Time.part)
 	return c, nil
 }
 
@@ -187,8 +186,11 @@ func (s *Scheme) sound() error {
 		}
 	}
 	for _, p := range []Part{s.Sent.part, s.ID, s.Type, s.Subject, s.Time.part} {
-		if p.kind == text || p.kind == body {
+		switch {
+		case p.kind == text, p.kind == body:
 			return errors.New("Sent, ID, Type, Subject and Time must be a Header, an Entry or JSON")
+		case p.kind == field && strings.Count(p.name, ".") >= maxDepth:
+			return fmt.Errorf("JSON(%q) has more than %d keys", p.name, maxDepth)
 		}
 	}
 	return nil

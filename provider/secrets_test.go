@@ -1,0 +1,171 @@
+package provider_test
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/surehook/webhook"
+)
+
+func TestPresets_SecretFormat(t *testing.T) {
+	key := func(n int) string {
+		return base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\xfb", n)))
+	}
+	for _, test := range []struct{ name, preset, secret, expected string }{
+		{"empty", "standard_webhooks", "", "whsec_"},
+		{"white space", "standard_webhooks", "  ", "whsec_"},
+		{"trailing newline", "standard_webhooks", "whsec_" + key(32) + "\n", "white space"},
+		{"newline inside base64", "standard_webhooks", "whsec_" + key(32)[:8] + "\n" + key(32)[8:], "white space"},
+		{"prefix alone", "standard_webhooks", "whsec_", "24 to 64 bytes"},
+		{"raw", "standard_webhooks", "correct horse battery staple", "whsec_"},
+		{"raw behind the prefix", "standard_webhooks", "whsec_correct-horse-battery-staple", "base64"},
+		{"base64 without prefix", "standard_webhooks", key(32), "put whsec_ before it"},
+		{"hexadecimal behind the prefix", "standard_webhooks", "whsec_" + strings.Repeat("0f", 33), "base64"},
+		{"too short", "standard_webhooks", "whsec_" + key(23), "has 23 bytes"},
+		{"too long", "standard_webhooks", "whsec_" + key(65), "has 65 bytes"},
+		{"unpadded", "standard_webhooks", "whsec_" + strings.TrimRight(key(32), "="), "base64"},
+		{"URL alphabet", "standard_webhooks", "whsec_" + strings.NewReplacer("+", "-", "/", "_").Replace(key(24)), "base64"},
+		{"trailing bits", "standard_webhooks", "whsec_" + key(32)[:42] + "/=", "base64"},
+		{"public key", "standard_webhooks", "whpk_" + key(32), "ed25519 public key"},
+		{"private key", "standard_webhooks", "whsk_" + key(32), "ed25519 private key"},
+		{"upper-case prefix", "standard_webhooks", "WHSEC_" + key(32), "whsec_"},
+		{"empty", "stripe", "", "is empty"},
+		{"white space", "stripe", "\t\n", "is empty"},
+		{"trailing newline", "stripe", "whsec_test_secret\n", "without a newline"},
+		{"prefix alone", "stripe", "whsec_", "expected whsec_"},
+		{"API key", "stripe", "sk_live_51H", "not an API key"},
+		{"public key", "stripe", "whpk_" + key(32), "ed25519"},
+		{"PEM", "stripe", "-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----", "PEM"},
+	} {
+		t.Run(test.preset+"/"+test.name, func(t *testing.T) {
+			v, err := presets[test.preset](test.secret)
+			require.ErrorContains(t, err, test.expected)
+			require.ErrorContains(t, err, test.preset+": secret 1 of 1")
+			require.Nil(t, v.Check, "a Verifier beside an error")
+			if body := strings.TrimSpace(strings.TrimPrefix(test.secret, "whsec_")); len(body) > 3 {
+				require.NotContains(t, err.Error(), body)
+			}
+		})
+	}
+	eachSender(t, func(t *testing.T, s sender) {
+		_, err := presets[s.preset](s.secrets[0], "")
+		require.ErrorContains(t, err, "secret 2 of 2", "one bad secret beside a good one")
+	})
+	for _, n := range []int{24, 64} {
+		_, err := presets["standard_webhooks"]("whsec_" + key(n))
+		require.NoError(t, err)
+	}
+}
+
+func TestPresets_WithoutSecret(t *testing.T) {
+	eachSender(t, func(t *testing.T, s sender) {
+		v := s.verifier(t)
+		require.Nil(t, v.Secrets)
+		require.Panics(t, func() { webhook.Verify("x", v) })
+		_, err := v.Verify(t.Context(), s.genuine("evt_1"))
+		var answer *webhook.Answer
+		require.ErrorAs(t, err, &answer)
+		require.Equal(t, http.StatusInternalServerError, answer.Status)
+	})
+}
+
+func TestPresets_Rotation(t *testing.T) {
+	eachSender(t, func(t *testing.T, s sender) {
+		v := s.verifier(t, s.secrets[0], s.secrets[1])
+		byOld := accepted(t, v, s.request(s.secrets[0], "evt_1", unix(now), s.body("evt_1")))
+		byNew := accepted(t, v, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
+		require.NotEqual(t, byOld.Proof.SecretID, byNew.Proof.SecretID, "nobody could tell when the old one is unused")
+
+		old := s.verifier(t, s.secrets[0])
+		refused(t, old, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")), webhook.ErrSignature)
+	})
+}
+
+// Secrets that come from a function: one for each tenant, with their own ends.
+func TestPresets_SecretsOfTenants(t *testing.T) {
+	eachSender(t, func(t *testing.T, s sender) {
+		v := s.verifier(t)
+		secrets := []webhook.Secret{
+			{ID: "none", Tenant: "nobody"},
+			{ID: "odd", Value: "not in the format of any preset\n", Tenant: "odd"},
+			{ID: "a-old", Value: s.secrets[0], Tenant: "a", Until: now.Add(time.Minute)},
+			{ID: "b", Value: s.secrets[1], Tenant: "b"},
+		}
+		v.Secrets = fixed(secrets...)
+
+		e := accepted(t, v, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
+		require.Equal(t, "b", e.Tenant)
+		require.Equal(t, "b", e.Proof.SecretID)
+		e = accepted(t, v, s.genuine("evt_1"))
+		require.Equal(t, "a", e.Tenant)
+		require.Equal(t, "a-old", e.Proof.SecretID)
+
+		late := s.request(s.secrets[0], "evt_1", unix(now.Add(time.Minute)), s.body("evt_1"))
+		late.Time = now.Add(time.Minute)
+		require.Contains(t, refused(t, v, late, webhook.ErrSignature), "not in the format of "+s.preset)
+
+		v.Secrets = fixed(secrets[0])
+		require.Contains(t, refused(t, v, s.genuine("evt_1"), webhook.ErrSignature), "no secret for this request")
+		v.Secrets = fixed(secrets[1])
+		require.Contains(t, refused(t, v, s.genuine("evt_1"), webhook.ErrSignature), "none of 1 secrets is in the format")
+		v.Secrets = fixed()
+		refused(t, v, s.genuine("evt_1"), webhook.ErrSignature)
+	})
+}
+
+// An empty secret does not even fit what was signed with an empty key.
+func TestPresets_EmptySecretFitsNothing(t *testing.T) {
+	eachSender(t, func(t *testing.T, s sender) {
+		v := s.verifier(t)
+		v.Secrets = fixed(webhook.Secret{})
+		refused(t, v, s.request("", "evt_1", unix(now), s.body("evt_1")), webhook.ErrSignature)
+	})
+}
+
+// What a preset signs, the sender's own way of checking accepts, and the preset.
+func TestPresets_Sign(t *testing.T) {
+	eachSender(t, func(t *testing.T, s sender) {
+		v := s.verifier(t, s.secrets[0], s.secrets[1])
+		r := &webhook.Request{Method: http.MethodPost, Time: now, Secrets: []webhook.Secret{
+			{Value: s.secrets[0]},
+			{Value: s.secrets[1]},
+			{Value: s.secrets[0], Until: now},
+			{},
+		}}
+		e := webhook.Event{ID: "evt_1", Body: []byte(s.body("evt_1"))}
+		require.NoError(t, v.Sign(r, e))
+		want := s.genuine("evt_1")
+		replaceSignature(s, want,
+			s.version+s.sign(s.secrets[0], "evt_1", unix(now), s.body("evt_1")),
+			s.version+s.sign(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
+		want.Header.Del("Content-Type")
+		require.Equal(t, want.Header, r.Header)
+		require.Equal(t, "evt_1", accepted(t, v, r).ID)
+
+		r.Secrets = []webhook.Secret{{Value: s.secrets[0], Until: now}}
+		require.ErrorContains(t, v.Sign(r, e), "no secret")
+		r.Secrets = []webhook.Secret{{Value: "\n"}}
+		require.ErrorContains(t, v.Sign(r, e), "expected")
+	})
+}
+
+func TestStandardWebhooks_SignNeedsAnID(t *testing.T) {
+	s := senders[0]
+	v := s.verifier(t, s.secrets[0])
+	for _, id := range []string{"", "a.b"} {
+		r := &webhook.Request{Secrets: []webhook.Secret{{Value: s.secrets[0]}}}
+		require.Error(t, v.Sign(r, webhook.Event{ID: id}))
+		require.Empty(t, r.Header.Get(s.header), "half a signature")
+	}
+}
+
+// fixed is a Verifier.Secrets.
+func fixed(secrets ...webhook.Secret) func(context.Context, *webhook.Request) ([]webhook.Secret, error) {
+	return func(context.Context, *webhook.Request) ([]webhook.Secret, error) { return secrets, nil }
+}
