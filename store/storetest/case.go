@@ -1,0 +1,59 @@
+package storetest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+)
+
+// testCase is one clause of the contract. It knows testing.TB alone, so that the
+// suite's own tests can run it against broken stores and see it fail.
+type testCase struct {
+	name  string
+	run   func(t *tester)
+	needs func(b Backend) bool // nil: every backend is asked
+}
+
+// deadline of a case: far beyond what any of them needs, so that only a store
+// that hangs meets it.
+const deadline = 60 * time.Second
+
+// cases returns the whole suite, in the order in which a store is best written.
+func cases() []testCase {
+	return slices.Concat(
+		commitCases,
+		addCases,
+		duplicateCases,
+		settleCases,
+		renewCases,
+		claimCases,
+		fairCases,
+		clockCases,
+		findCases,
+		updateCases,
+		eraseCases,
+		holdCases,
+		orderCases,
+		redriveCases,
+		statsCases,
+		purgeCases,
+		wakeCases,
+		closeCases,
+		bytesCases,
+		raceCases,
+		transactCases,
+		completeCases,
+		lockCases,
+		durableCases,
+		secondCases,
+	)
+}
+
+// test runs the case on a store of its own.
+func (c testCase) test(tb testing.TB, b Backend) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), deadline)
+	tb.Cleanup(cancel)
+	c.run(&tester{TB: tb, b: b, st: b.Open(tb), ctx: ctx})
+}

@@ -1,0 +1,4 @@
+package storetest
+
+// Transactions, reopening and second stores follow.
+var transactCases, completeCases, lockCases, durableCases, secondCases []testCase
