@@ -11,7 +11,7 @@ import (
 
 // Answer ends a request before any handler: a handshake's reply, or a refusal
 // with its reason. A Check returns one as its error to answer in its own words.
-type Answer struct {
+type Answer struct { //nolint:errname // a handshake's reply is no error, but ends a request like one
 	Status int         // 200 to 599; zero: 200
 	Header http.Header // Content-Type: default plain text; X-Content-Type-Options is always nosniff
 	Body   []byte      // at most 64 KiB
@@ -58,7 +58,7 @@ func answerOf(err error, preset string) *Answer {
 		err = &refusal.Error{Cause: refusal.Check, Text: "the check returned an Answer that is nil"}
 	}
 	if preset != "" {
-		err = fmt.Errorf("%s: %w", preset, err)
+		err = fmt.Errorf("%w (checked as %s)", err, preset)
 	}
 	status, text := statusOf(err)
 	a = refuse(status, text, err)
@@ -76,6 +76,7 @@ func statusOf(err error) (status int, text string) {
 		return http.StatusServiceUnavailable, textUnavailable
 	case refusal.Slow:
 		return http.StatusRequestTimeout, textSlow
+	default: // the sentinel says it
 	}
 	switch {
 	case errors.Is(err, ErrTooLarge):
@@ -166,5 +167,5 @@ func (a *Answer) write(w http.ResponseWriter) {
 		h[http.CanonicalHeaderKey(name)] = values
 	}
 	w.WriteHeader(a.Status)
-	w.Write(a.Body)
+	w.Write(a.Body) //nolint:gosec // an echo is plain text with nosniff, unless the check says otherwise
 }

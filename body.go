@@ -67,7 +67,7 @@ func readUpTo(r io.Reader, announced, limit int64) ([]byte, error) {
 		switch {
 		case int64(len(buf)) > limit:
 			return buf, errLimit
-		case err == io.EOF: //nolint:errorlint // io.Reader: EOF comes bare, a wrapped one is a failure
+		case err == io.EOF: // bare, by the contract of io.Reader; a wrapped one is a failure
 			return buf, nil
 		case err != nil:
 			return buf, err

@@ -38,18 +38,21 @@ func send(tb testing.TB, addr, request string) *net.TCPConn {
 	var d net.Dialer
 	conn, err := d.DialContext(tb.Context(), "tcp", addr)
 	require.NoError(tb, err)
-	tb.Cleanup(func() { conn.Close() })
+	tb.Cleanup(func() { _ = conn.Close() })
 	_, err = conn.Write([]byte(strings.ReplaceAll(request, "\n", "\r\n")))
 	require.NoError(tb, err)
-	return conn.(*net.TCPConn)
+	tcp, ok := conn.(*net.TCPConn)
+	require.True(tb, ok)
+	return tcp
 }
 
-func status(tb testing.TB, conn net.Conn) *http.Response {
+// answer reads what the server says, and whether it ends the connection.
+func answer(tb testing.TB, conn net.Conn) (status int, closes bool) {
 	tb.Helper()
 	got, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(tb, err)
 	require.NoError(tb, got.Body.Close())
-	return got
+	return got.StatusCode, got.Close
 }
 
 func TestVerify_ConnectionCut(t *testing.T) {
@@ -63,12 +66,15 @@ func TestVerify_ConnectionCut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			conn := send(t, addr, request)
 			require.NoError(t, conn.CloseWrite())
-			require.Equal(t, http.StatusBadRequest, status(t, conn).StatusCode)
+			status, _ := answer(t, conn)
+			require.Equal(t, http.StatusBadRequest, status)
 			require.Empty(t, got)
 		})
 	}
 	conn := send(t, addr, "POST / HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n")
-	require.Equal(t, http.StatusOK, status(t, conn).StatusCode)
+	status, closes := answer(t, conn)
+	require.Equal(t, http.StatusOK, status)
+	require.False(t, closes)
 	require.Equal(t, "hello", <-got)
 }
 
@@ -78,9 +84,9 @@ func TestVerify_SlowBody(t *testing.T) {
 	rt.readTimeout = 20 * time.Millisecond
 	addr, got := listen(t, rt)
 	conn := send(t, addr, "POST / HTTP/1.1\nHost: x\nContent-Length: 10\n\nhello")
-	answer := status(t, conn)
-	require.Equal(t, http.StatusRequestTimeout, answer.StatusCode)
-	require.True(t, answer.Close)
+	status, closes := answer(t, conn)
+	require.Equal(t, http.StatusRequestTimeout, status)
+	require.True(t, closes)
 	_, err := conn.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF)
 	require.Empty(t, got)
@@ -91,9 +97,9 @@ func TestVerify_SlowBody(t *testing.T) {
 func TestVerify_TooLargeEndsTheConnection(t *testing.T) {
 	addr, got := listen(t, newRoute("shop", open()))
 	conn := send(t, addr, "POST / HTTP/1.1\nHost: x\nExpect: 100-continue\nContent-Length: 1048577\n\n")
-	answer := status(t, conn)
-	require.Equal(t, http.StatusRequestEntityTooLarge, answer.StatusCode)
-	require.True(t, answer.Close)
+	status, closes := answer(t, conn)
+	require.Equal(t, http.StatusRequestEntityTooLarge, status)
+	require.True(t, closes)
 	require.Empty(t, got)
 }
 
@@ -106,7 +112,9 @@ func TestVerify_TooLargeOverHTTP2(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	var conns []net.Conn
-	srv.Client().Transport.(*http.Transport).DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+	transport, ok := srv.Client().Transport.(*http.Transport)
+	require.True(t, ok)
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		var d net.Dialer
 		conn, err := d.DialContext(ctx, network, addr)
 		conns = append(conns, conn)
@@ -146,8 +154,8 @@ func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func TestVerify_ReadDeadline(t *testing.T) {
 	h := Verify("shop", open())(http.NotFoundHandler())
 	request := func(readTimeout time.Duration) *http.Request {
-		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader("x"))
-		srv := &http.Server{ReadTimeout: readTimeout} //nolint:gosec // it serves nothing
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader("x"))
+		srv := &http.Server{ReadTimeout: readTimeout}
 		return r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, srv))
 	}
 	for _, far := range []time.Duration{0, time.Minute} {

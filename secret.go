@@ -41,7 +41,7 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 func (s Secret) MarshalJSON() ([]byte, error) { return json.Marshal(s.String()) }
 
 // usable reports whether the secret may sign and fit at that time.
-func (s *Secret) usable(at time.Time) bool {
+func (s Secret) usable(at time.Time) bool {
 	return s.Value != "" && (s.Until.IsZero() || at.Before(s.Until))
 }
 

@@ -30,7 +30,7 @@ import (
 //			return []webhook.Event{{ID: r.Header.Get("X-Event-Id")}}, nil
 //		},
 //	}
-type Verifier struct {
+type Verifier struct { //nolint:recvcheck // Verify takes the copy that a literal is, and copies it no further
 	// Check is required. It returns the request's events: one for most senders,
 	// several for those that batch, none for a valid empty batch. Of an event
 	// it need fill nothing:

@@ -277,7 +277,7 @@ func TestVerifier_RequestIsUsedAgain(t *testing.T) {
 	_, err := v.Verify(t.Context(), r)
 	require.NoError(t, err)
 	r.Header.Set("X-Secret", "wrong")
-	answerOf(t, v, r)
+	require.ErrorIs(t, answerOf(t, v, r), webhook.ErrSignature)
 
 	keyless := webhook.Unverified(func(*webhook.Request) ([]webhook.Event, error) { return []webhook.Event{{}}, nil })
 	events, err := keyless.Verify(t.Context(), r)

@@ -53,10 +53,12 @@ func TestPresets_SecretFormat(t *testing.T) {
 			}
 		})
 	}
-	eachSender(t, func(t *testing.T, s sender) {
-		_, err := presets[s.preset](s.secrets[0], "")
-		require.ErrorContains(t, err, "secret 2 of 2", "one bad secret beside a good one")
-	})
+	for _, s := range senders {
+		t.Run(s.preset, func(t *testing.T) {
+			_, err := presets[s.preset](s.secrets[0], "")
+			require.ErrorContains(t, err, "secret 2 of 2", "one bad secret beside a good one")
+		})
+	}
 	for _, n := range []int{24, 64} {
 		_, err := presets["standard_webhooks"]("whsec_" + key(n))
 		require.NoError(t, err)
@@ -64,95 +66,105 @@ func TestPresets_SecretFormat(t *testing.T) {
 }
 
 func TestPresets_WithoutSecret(t *testing.T) {
-	eachSender(t, func(t *testing.T, s sender) {
-		v := s.verifier(t)
-		require.Nil(t, v.Secrets)
-		require.Panics(t, func() { webhook.Verify("x", v) })
-		_, err := v.Verify(t.Context(), s.genuine("evt_1"))
-		var answer *webhook.Answer
-		require.ErrorAs(t, err, &answer)
-		require.Equal(t, http.StatusInternalServerError, answer.Status)
-	})
+	for _, s := range senders {
+		t.Run(s.preset, func(t *testing.T) {
+			v := s.verifier(t)
+			require.Nil(t, v.Secrets)
+			require.Panics(t, func() { webhook.Verify("x", v) })
+			_, err := v.Verify(t.Context(), s.genuine())
+			var answer *webhook.Answer
+			require.ErrorAs(t, err, &answer)
+			require.Equal(t, http.StatusInternalServerError, answer.Status)
+		})
+	}
 }
 
 func TestPresets_Rotation(t *testing.T) {
-	eachSender(t, func(t *testing.T, s sender) {
-		v := s.verifier(t, s.secrets[0], s.secrets[1])
-		byOld := accepted(t, v, s.request(s.secrets[0], "evt_1", unix(now), s.body("evt_1")))
-		byNew := accepted(t, v, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
-		require.NotEqual(t, byOld.Proof.SecretID, byNew.Proof.SecretID, "nobody could tell when the old one is unused")
+	for _, s := range senders {
+		t.Run(s.preset, func(t *testing.T) {
+			v := s.verifier(t, s.secrets[0], s.secrets[1])
+			byOld := accepted(t, v, s.request(s.secrets[0], "evt_1", unix(now), s.body("evt_1")))
+			byNew := accepted(t, v, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
+			require.NotEqual(t, byOld.Proof.SecretID, byNew.Proof.SecretID, "nobody could tell when the old one is unused")
 
-		old := s.verifier(t, s.secrets[0])
-		refused(t, old, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")), webhook.ErrSignature)
-	})
+			old := s.verifier(t, s.secrets[0])
+			refused(t, old, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")), webhook.ErrSignature)
+		})
+	}
 }
 
 // Secrets that come from a function: one for each tenant, with their own ends.
 func TestPresets_SecretsOfTenants(t *testing.T) {
-	eachSender(t, func(t *testing.T, s sender) {
-		v := s.verifier(t)
-		secrets := []webhook.Secret{
-			{ID: "none", Tenant: "nobody"},
-			{ID: "odd", Value: "not in the format of any preset\n", Tenant: "odd"},
-			{ID: "a-old", Value: s.secrets[0], Tenant: "a", Until: now.Add(time.Minute)},
-			{ID: "b", Value: s.secrets[1], Tenant: "b"},
-		}
-		v.Secrets = fixed(secrets...)
+	for _, s := range senders {
+		t.Run(s.preset, func(t *testing.T) {
+			v := s.verifier(t)
+			secrets := []webhook.Secret{
+				{ID: "none", Tenant: "nobody"},
+				{ID: "odd", Value: "not in the format of any preset\n", Tenant: "odd"},
+				{ID: "a-old", Value: s.secrets[0], Tenant: "a", Until: now.Add(time.Minute)},
+				{ID: "b", Value: s.secrets[1], Tenant: "b"},
+			}
+			v.Secrets = fixed(secrets...)
 
-		e := accepted(t, v, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
-		require.Equal(t, "b", e.Tenant)
-		require.Equal(t, "b", e.Proof.SecretID)
-		e = accepted(t, v, s.genuine("evt_1"))
-		require.Equal(t, "a", e.Tenant)
-		require.Equal(t, "a-old", e.Proof.SecretID)
+			e := accepted(t, v, s.request(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
+			require.Equal(t, "b", e.Tenant)
+			require.Equal(t, "b", e.Proof.SecretID)
+			e = accepted(t, v, s.genuine())
+			require.Equal(t, "a", e.Tenant)
+			require.Equal(t, "a-old", e.Proof.SecretID)
 
-		late := s.request(s.secrets[0], "evt_1", unix(now.Add(time.Minute)), s.body("evt_1"))
-		late.Time = now.Add(time.Minute)
-		require.Contains(t, refused(t, v, late, webhook.ErrSignature), "not in the format of "+s.preset)
+			late := s.request(s.secrets[0], "evt_1", unix(now.Add(time.Minute)), s.body("evt_1"))
+			late.Time = now.Add(time.Minute)
+			require.Contains(t, refused(t, v, late, webhook.ErrSignature), "not in the format of "+s.preset)
 
-		v.Secrets = fixed(secrets[0])
-		require.Contains(t, refused(t, v, s.genuine("evt_1"), webhook.ErrSignature), "no secret for this request")
-		v.Secrets = fixed(secrets[1])
-		require.Contains(t, refused(t, v, s.genuine("evt_1"), webhook.ErrSignature), "none of 1 secrets is in the format")
-		v.Secrets = fixed()
-		refused(t, v, s.genuine("evt_1"), webhook.ErrSignature)
-	})
+			v.Secrets = fixed(secrets[0])
+			require.Contains(t, refused(t, v, s.genuine(), webhook.ErrSignature), "no secret for this request")
+			v.Secrets = fixed(secrets[1])
+			require.Contains(t, refused(t, v, s.genuine(), webhook.ErrSignature), "none of 1 secrets is in the format")
+			v.Secrets = fixed()
+			refused(t, v, s.genuine(), webhook.ErrSignature)
+		})
+	}
 }
 
 // An empty secret does not even fit what was signed with an empty key.
 func TestPresets_EmptySecretFitsNothing(t *testing.T) {
-	eachSender(t, func(t *testing.T, s sender) {
-		v := s.verifier(t)
-		v.Secrets = fixed(webhook.Secret{})
-		refused(t, v, s.request("", "evt_1", unix(now), s.body("evt_1")), webhook.ErrSignature)
-	})
+	for _, s := range senders {
+		t.Run(s.preset, func(t *testing.T) {
+			v := s.verifier(t)
+			v.Secrets = fixed(webhook.Secret{})
+			refused(t, v, s.request("", "evt_1", unix(now), s.body("evt_1")), webhook.ErrSignature)
+		})
+	}
 }
 
 // What a preset signs, the sender's own way of checking accepts, and the preset.
 func TestPresets_Sign(t *testing.T) {
-	eachSender(t, func(t *testing.T, s sender) {
-		v := s.verifier(t, s.secrets[0], s.secrets[1])
-		r := &webhook.Request{Method: http.MethodPost, Time: now, Secrets: []webhook.Secret{
-			{Value: s.secrets[0]},
-			{Value: s.secrets[1]},
-			{Value: s.secrets[0], Until: now},
-			{},
-		}}
-		e := webhook.Event{ID: "evt_1", Body: []byte(s.body("evt_1"))}
-		require.NoError(t, v.Sign(r, e))
-		want := s.genuine("evt_1")
-		replaceSignature(s, want,
-			s.version+s.sign(s.secrets[0], "evt_1", unix(now), s.body("evt_1")),
-			s.version+s.sign(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
-		want.Header.Del("Content-Type")
-		require.Equal(t, want.Header, r.Header)
-		require.Equal(t, "evt_1", accepted(t, v, r).ID)
+	for _, s := range senders {
+		t.Run(s.preset, func(t *testing.T) {
+			v := s.verifier(t, s.secrets[0], s.secrets[1])
+			r := &webhook.Request{Method: http.MethodPost, Time: now, Secrets: []webhook.Secret{
+				{Value: s.secrets[0]},
+				{Value: s.secrets[1]},
+				{Value: s.secrets[0], Until: now},
+				{},
+			}}
+			e := webhook.Event{ID: "evt_1", Body: []byte(s.body("evt_1"))}
+			require.NoError(t, v.Sign(r, e))
+			want := s.genuine()
+			replaceSignature(s, want,
+				s.version+s.sign(s.secrets[0], "evt_1", unix(now), s.body("evt_1")),
+				s.version+s.sign(s.secrets[1], "evt_1", unix(now), s.body("evt_1")))
+			want.Header.Del("Content-Type")
+			require.Equal(t, want.Header, r.Header)
+			require.Equal(t, "evt_1", accepted(t, v, r).ID)
 
-		r.Secrets = []webhook.Secret{{Value: s.secrets[0], Until: now}}
-		require.ErrorContains(t, v.Sign(r, e), "no secret")
-		r.Secrets = []webhook.Secret{{Value: "\n"}}
-		require.ErrorContains(t, v.Sign(r, e), "expected")
-	})
+			r.Secrets = []webhook.Secret{{Value: s.secrets[0], Until: now}}
+			require.ErrorContains(t, v.Sign(r, e), "no secret")
+			r.Secrets = []webhook.Secret{{Value: "\n"}}
+			require.ErrorContains(t, v.Sign(r, e), "expected")
+		})
+	}
 }
 
 func TestStandardWebhooks_SignNeedsAnID(t *testing.T) {

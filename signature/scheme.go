@@ -97,7 +97,7 @@ const (
 func (s Scheme) Verifier(secrets ...string) (webhook.Verifier, error) {
 	c, err := newChecker(s)
 	if err != nil {
-		return webhook.Verifier{}, fmt.Errorf("webhook: scheme %q: %w", s.Name, err)
+		return webhook.Verifier{}, fmt.Errorf("webhook: scheme %q %w", s.Name, err)
 	}
 	v := webhook.Verifier{
 		Check:  c.check,
@@ -163,41 +163,41 @@ func newChecker(s Scheme) (*checker, error) {
 }
 
 // sound returns what contradicts itself in the scheme, or is missing.
-func (s *Scheme) sound() error {
+func (s Scheme) sound() error {
 	switch {
 	case s.Name == "":
-		return errors.New("Name is empty")
+		return errors.New("has no Name")
 	case s.Header == "":
-		return errors.New("Header is empty")
+		return errors.New("has no Header")
 	case !slices.Contains([]crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512}, s.Hash):
-		return errors.New("Hash must be SHA1, SHA256, SHA384 or SHA512")
+		return errors.New("has a Hash that is not SHA1, SHA256, SHA384 or SHA512")
 	case s.Encoding > Base64:
-		return errors.New("Encoding must be Hex or Base64")
+		return errors.New("has an Encoding that is not Hex or Base64")
 	case s.Encoding == Base64 && strings.Contains(s.Separator, "="):
-		return errors.New("Separator must not be a character of base64")
+		return errors.New("has a Separator that base64 uses")
 	case len(s.Signed) > maxParts:
-		return fmt.Errorf("Signed has %d parts, at most %d are possible", len(s.Signed), maxParts)
+		return fmt.Errorf("has %d parts in Signed, at most %d are possible", len(s.Signed), maxParts)
 	case s.Sent.part != Part{} && !s.covers(s.Sent.part):
-		return errors.New("Sent must be covered by Signed: a time that nobody signed proves nothing")
+		return errors.New("has a Sent that Signed does not cover: a time that nobody signed proves nothing")
 	}
 	for _, p := range s.Signed {
 		if p.kind == none || p.kind == field {
-			return errors.New("Signed may have Text, Body, Header and Entry parts: a field of the body is not read before the body is believed")
+			return errors.New("has a Signed part that is not Text, Body, Header or Entry: a field of the body is not read before the body is believed")
 		}
 	}
 	for _, p := range []Part{s.Sent.part, s.ID, s.Type, s.Subject, s.Time.part} {
 		switch {
 		case p.kind == text, p.kind == body:
-			return errors.New("Sent, ID, Type, Subject and Time must be a Header, an Entry or JSON")
+			return errors.New("takes Sent, ID, Type, Subject or Time from something else than a Header, an Entry or JSON")
 		case p.kind == field && strings.Count(p.name, ".") >= maxDepth:
-			return fmt.Errorf("JSON(%q) has more than %d keys", p.name, maxDepth)
+			return fmt.Errorf("has JSON(%q), with more than %d keys", p.name, maxDepth)
 		}
 	}
 	return nil
 }
 
 // covers reports whether the signature covers p.
-func (s *Scheme) covers(p Part) bool {
+func (s Scheme) covers(p Part) bool {
 	if p.kind == field {
 		p = Body()
 	}

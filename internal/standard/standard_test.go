@@ -1,0 +1,37 @@
+package standard
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A key that is accepted is written in one way only; one that is refused is not
+// shown.
+func FuzzParseKey(f *testing.F) {
+	for _, seed := range []string{
+		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+		"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+		"whsec_plJ3nmyCDGBKInavdOK15jsl",
+		"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaYACeqfZTInDBbOir4=",
+		"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJpgAJ6p9lMicMFs6Kvg==",
+		"whsec_", "whsec_whsec_", "", "\n", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZI\no2LaLaSw", "whsec_" + strings.Repeat("=", 32),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, secret string) {
+		key, err := ParseKey(secret)
+		if err != nil {
+			require.Nil(t, key)
+			if len(secret) > len(PrefixSecret)+24 {
+				require.NotContains(t, err.Error(), secret)
+			}
+			return
+		}
+		require.Equal(t, secret, PrefixSecret+base64.StdEncoding.EncodeToString(key))
+		require.GreaterOrEqual(t, len(key), 24)
+		require.LessOrEqual(t, len(key), 64)
+	})
+}

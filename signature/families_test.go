@@ -1,0 +1,209 @@
+package signature_test
+
+import (
+	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/surehook/webhook"
+	. "github.com/surehook/webhook/signature"
+)
+
+// families are senders of every family that a Scheme must reach.
+var families = map[string]Scheme{
+	// The body alone: hash, encoding, prefix.
+	"github":   {Header: "X-Hub-Signature-256", Prefix: "sha256=", ID: Header("X-GitHub-Delivery"), Type: Header("X-GitHub-Event")},
+	"shopify":  {Header: "X-Shopify-Hmac-Sha256", Encoding: Base64, ID: Header("X-Shopify-Event-Id"), Type: Header("X-Shopify-Topic")},
+	"typeform": {Header: "Typeform-Signature", Prefix: "sha256=", Encoding: Base64, ID: JSON("event_id"), Type: JSON("event_type")},
+	"paystack": {Header: "X-Paystack-Signature", Hash: crypto.SHA512, ID: JSON("data.id"), Type: JSON("event")},
+	"intercom": {Header: "X-Hub-Signature", Prefix: "sha1=", Hash: crypto.SHA1, ID: JSON("id"), Type: JSON("topic")},
+	"vercel":   {Header: "X-Vercel-Signature", Hash: crypto.SHA1, ID: JSON("id"), Type: JSON("type")},
+
+	// A time that is a field of the signed body.
+	"linear": {
+		Header: "Linear-Signature", Sent: Milliseconds(JSON("webhookTimestamp")),
+		ID: Header("Linear-Delivery"), Type: JSON("type"), Time: RFC3339(JSON("createdAt")),
+	},
+
+	// Time and body, in one header.
+	"mux": {
+		Header: "Mux-Signature", Separator: ",", Prefix: "v1=",
+		Signed: []Part{Entry("t="), Text("."), Body()}, Sent: Seconds(Entry("t=")), ID: JSON("id"), Type: JSON("type"),
+	},
+	"paddle": {
+		Header: "Paddle-Signature", Separator: ";", Prefix: "h1=",
+		Signed: []Part{Entry("ts="), Text(":"), Body()}, Sent: Seconds(Entry("ts=")), ID: JSON("event_id"), Type: JSON("event_type"),
+	},
+	"workos": {
+		Header: "WorkOS-Signature", Separator: ",", Prefix: "v1=",
+		Signed: []Part{Entry("t="), Text("."), Body()}, Sent: Milliseconds(Entry("t=")), ID: JSON("id"), Type: JSON("event"),
+	},
+
+	// The same over two headers, with or without a separator.
+	"slack": {
+		Header: "X-Slack-Signature", Prefix: "v0=",
+		Signed: []Part{Text("v0:"), Header("X-Slack-Request-Timestamp"), Text(":"), Body()},
+		Sent:   Seconds(Header("X-Slack-Request-Timestamp")), ID: JSON("event_id"), Type: JSON("event.type"),
+	},
+	"airwallex": {
+		Header: "X-Signature", Signed: []Part{Header("X-Timestamp"), Body()},
+		Sent: Milliseconds(Header("X-Timestamp")), ID: JSON("id"), Type: JSON("name"),
+	},
+
+	// Id, time and body.
+	"twitch": {
+		Header: "Twitch-Eventsub-Message-Signature", Prefix: "sha256=",
+		Signed: []Part{Header("Twitch-Eventsub-Message-Id"), Header("Twitch-Eventsub-Message-Timestamp"), Body()},
+		Sent:   RFC3339(Header("Twitch-Eventsub-Message-Timestamp")),
+		ID:     Header("Twitch-Eventsub-Message-Id"), Type: JSON("subscription.type"),
+	},
+}
+
+// signedIDs are those of families whose id the signature covers.
+var signedIDs = []string{"airwallex", "intercom", "mux", "paddle", "paystack", "slack", "twitch", "typeform", "vercel", "workos"}
+
+func TestScheme_Families(t *testing.T) {
+	b, err := os.ReadFile("testdata/vectors.json")
+	require.NoError(t, err)
+	var file struct {
+		Vectors []struct {
+			Provider, Name string
+			Headers        map[string]string
+			Body           string
+			Valid          bool
+			Now            int64
+			Secret         []byte `json:"secret_base64"`
+		}
+	}
+	require.NoError(t, json.Unmarshal(b, &file))
+	accepted := map[string]bool{}
+	for _, vector := range file.Vectors {
+		t.Run(vector.Provider+"/"+vector.Name, func(t *testing.T) {
+			scheme := families[vector.Provider]
+			scheme.Name = vector.Provider
+			v, err := scheme.Verifier(string(vector.Secret))
+			require.NoError(t, err)
+			r := &webhook.Request{Header: http.Header{}, Body: []byte(vector.Body), Time: time.Unix(vector.Now, 0)}
+			for name, value := range vector.Headers {
+				r.Header.Set(name, value)
+			}
+			events, err := v.Verify(t.Context(), r)
+			if !vector.Valid {
+				require.Error(t, err)
+				return
+			}
+			require.NoError(t, err)
+			accepted[vector.Provider] = true
+			e := events[0]
+			require.NotEmpty(t, e.ID)
+
+			// A byte more, and it does not fit.
+			r.Body = append(r.Body, ' ')
+			_, err = v.Verify(t.Context(), r)
+			require.ErrorIs(t, err, webhook.ErrSignature)
+
+			// Signed by us, it is what the sender signed.
+			r.Body = []byte(vector.Body)
+			sent := r.Header.Get(scheme.Header)
+			again := &webhook.Request{Body: r.Body, Time: r.Time, Header: r.Header.Clone(), Secrets: []webhook.Secret{{Value: string(vector.Secret)}}}
+			require.NoError(t, v.Sign(again, e))
+			_, err = v.Verify(t.Context(), again)
+			require.NoError(t, err)
+			if !slices.Contains([]string{"airwallex", "twitch", "workos"}, vector.Provider) {
+				// The others' vectors have no fractions of a second.
+				require.Equal(t, sent, again.Header.Get(scheme.Header))
+			}
+		})
+	}
+	for name := range families {
+		require.True(t, accepted[name], "no valid vector of %s", name)
+	}
+}
+
+// Whether the id is signed follows from the declaration.
+func TestScheme_Covers(t *testing.T) {
+	for name, scheme := range families {
+		t.Run(name, func(t *testing.T) {
+			scheme.Name = name
+			v, err := scheme.Verifier("secret")
+			require.NoError(t, err)
+			at := time.Unix(1_700_000_000, 0)
+			r := &webhook.Request{Time: at, Secrets: []webhook.Secret{{Value: "secret"}}}
+			body := []byte(`{"id":"1","event_id":"1","data":{"id":"1"},"webhookTimestamp":1700000000000}`)
+			require.NoError(t, v.Sign(r, webhook.Event{ID: "1", Body: body}))
+			events, err := v.Verify(t.Context(), r)
+			require.NoError(t, err)
+			require.Equal(t, "1", events[0].ID)
+			signed := slices.Contains(signedIDs, name)
+			require.Equal(t, signed, events[0].Proof.ID)
+			require.Equal(t, signed, len(events[0].Proof.Keys) == 0, "an id that is not signed is bound to the body")
+		})
+	}
+}
+
+func TestScheme_Unsound(t *testing.T) {
+	good := Scheme{Name: "acme", Header: "Acme-Signature"}
+	for _, test := range []struct {
+		name  string
+		spoil func(s *Scheme)
+		says  string
+	}{
+		{"no name", func(s *Scheme) { s.Name = "" }, "has no Name"},
+		{"no header", func(s *Scheme) { s.Header = "" }, "has no Header"},
+		{"MD5", func(s *Scheme) { s.Hash = crypto.MD5 }, "has a Hash that is not"},
+		{"unknown encoding", func(s *Scheme) { s.Encoding = 7 }, "has an Encoding"},
+		{"separator that base64 has", func(s *Scheme) { s.Encoding, s.Separator = Base64, "=" }, "Separator"},
+		{"unsigned time", func(s *Scheme) { s.Sent = Seconds(Header("Acme-Time")) }, "Signed does not cover"},
+		{"time of a body that is not signed", func(s *Scheme) {
+			s.Signed, s.Sent = []Part{Header("Acme-Id")}, Seconds(JSON("time"))
+		}, "Signed does not cover"},
+		{"field signed", func(s *Scheme) { s.Signed = []Part{JSON("token"), Body()} }, "is not read before"},
+		{"nothing signed", func(s *Scheme) { s.Signed = []Part{{}} }, "has a Signed part"},
+		{"constant id", func(s *Scheme) { s.ID = Text("x") }, "something else than a Header"},
+		{"body as type", func(s *Scheme) { s.Type = Body() }, "something else than a Header"},
+		{"too many parts", func(s *Scheme) { s.Signed = make([]Part, 9) }, "at most 8"},
+		{"too deep", func(s *Scheme) { s.ID = JSON("a.b.c.d.e.f.g.h.i") }, "more than 8 keys"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := good
+			test.spoil(&s)
+			v, err := s.Verifier("secret")
+			require.ErrorContains(t, err, test.says)
+			require.Nil(t, v.Check)
+		})
+	}
+	_, err := good.Verifier("secret")
+	require.NoError(t, err)
+}
+
+// A Key of one's own that gives an empty key gives none.
+func TestScheme_EmptyKey(t *testing.T) {
+	s := Scheme{Name: "acme", Header: "Acme-Signature", Key: base64.StdEncoding.DecodeString}
+	_, err := s.Verifier("")
+	require.ErrorContains(t, err, "empty key")
+	v, err := s.Verifier("a2V5")
+	require.NoError(t, err)
+	r := &webhook.Request{Secrets: []webhook.Secret{{Value: "a2V5"}}}
+	require.NoError(t, v.Sign(r, webhook.Event{Body: []byte("x")}))
+	_, err = v.Verify(t.Context(), r)
+	require.NoError(t, err)
+}
+
+func TestRawKey(t *testing.T) {
+	for _, bad := range []string{"", " ", "\n", "secret\n", " secret", "\u00a0secret", "-----BEGIN PUBLIC KEY-----\n", "whpk_x", "whsk_x"} {
+		_, err := RawKey(bad)
+		require.ErrorContains(t, err, "expected", "%q", bad)
+	}
+	for _, good := range []string{"secret", "with space inside", "whsec_x", "\x00", "pässword"} {
+		key, err := RawKey(good)
+		require.NoError(t, err)
+		require.Equal(t, good, string(key))
+	}
+}
