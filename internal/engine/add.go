@@ -12,8 +12,8 @@ import (
 	"github.com/surehook/webhook/store"
 )
 
-// How long an add whose outcome is unknown is committed again before its caller
-// is told. The sender waits for the answer meanwhile: half of the shortest
+// addPatience is how long after its beginning an add whose outcome is unknown is
+// committed again before its caller is told. The sender waits for the answer meanwhile: half of the shortest
 // patience that is known (5 s, Shopify), less the commit itself.
 const addPatience = 3 * time.Second
 
@@ -23,43 +23,49 @@ const addPatience = 3 * time.Second
 // returns an error, nothing may be acknowledged, though it may be there.
 func (e *Engine) Add(ctx context.Context, adds []store.Add) ([]store.Added, error) {
 	reserved := e.reserve(adds)
-	b := &store.Batch{Adds: adds}
-	var res *store.Results
-	commit := func() (err error) {
-		res, err = e.st.Commit(ctx, b)
-		e.health.note(err)
-		return final(err)
-	}
-	again := newBackOff(500 * time.Millisecond)
-	again.MaxElapsedTime = addPatience
-	err := commit()
-	if err != nil && !isFinal(err) {
-		err = backoff.Retry(commit, backoff.WithContext(again, ctx))
-	}
-	if err == nil && len(res.Adds) != len(adds) {
-		err = errors.New("webhook: the store forgot to answer an add")
-	}
+	start := time.Now() // no born lease begins before
+	res, err := e.commitAdds(ctx, &store.Batch{Adds: adds}, start)
 	if err != nil {
 		for _, d := range reserved {
 			e.slots.release(d)
 		}
-		return nil, unwrapFinal(err)
+		return nil, err
 	}
 	if e.state.Load() == idle {
 		e.warn.Do(e.warnIdle)
 	}
 	for i := range adds {
-		e.startBorn(&adds[i], &res.Adds[i])
+		e.startBorn(&adds[i], &res.Adds[i], start)
 	}
 	return res.Adds, nil
+}
+
+// commitAdds commits b, again after errors that say nothing of the outcome: the
+// nonces make that safe.
+func (e *Engine) commitAdds(ctx context.Context, b *store.Batch, start time.Time) (*store.Results, error) {
+	var pause *backoff.ExponentialBackOff
+	for {
+		res, err := e.st.Commit(ctx, b)
+		e.health.note(ctx, err)
+		if err == nil && len(res.Adds) != len(b.Adds) {
+			err = errors.New("webhook: the store forgot to answer an add")
+		}
+		if err == nil || isFinal(err) {
+			return res, err
+		}
+		if pause == nil {
+			pause = newBackOff(500 * time.Millisecond)
+		}
+		next := pause.NextBackOff()
+		if time.Since(start)+next > addPatience || rest(ctx, next) != nil {
+			return nil, err
+		}
+	}
 }
 
 // reserve asks for a lease for each target that there is a slot for, and
 // returns the destinations for which it took one.
 func (e *Engine) reserve(adds []store.Add) []string {
-	if !e.claiming.Load() {
-		return nil
-	}
 	var reserved []string
 	for i := range adds {
 		for j := range adds[i].To {
@@ -73,9 +79,9 @@ func (e *Engine) reserve(adds []store.Add) []string {
 	return reserved
 }
 
-// startBorn starts the attempts of the leases that a was given, and frees the
-// slots of those that it was not.
-func (e *Engine) startBorn(add *store.Add, a *store.Added) {
+// startBorn starts the attempts of the leases that a was given, not before from,
+// and frees the slots of those that it was not.
+func (e *Engine) startBorn(add *store.Add, a *store.Added, from time.Time) {
 	for i := range add.To {
 		if add.To[i].Lease == 0 {
 			continue
@@ -86,7 +92,7 @@ func (e *Engine) startBorn(add *store.Add, a *store.Added) {
 		}
 		d := a.Deliveries[i]
 		d.Queue, d.Destination, d.OrderKey, d.Record = e.c.Queue, add.To[i].Destination, add.To[i].OrderKey, add.Record
-		e.start(&d)
+		e.start(&d, from)
 	}
 }
 
@@ -148,25 +154,19 @@ func newBackOff(longest time.Duration) *backoff.ExponentialBackOff {
 		backoff.WithMaxElapsedTime(0))
 }
 
-// final marks an error that another try would only repeat.
-func final(err error) error {
-	for _, f := range []error{store.ErrBadData, store.ErrInTransaction, store.ErrClosed} {
-		if errors.Is(err, f) {
-			return backoff.Permanent(err)
-		}
-	}
-	return err
-}
-
+// isFinal returns whether another try would only bring the same error.
 func isFinal(err error) bool {
-	var p *backoff.PermanentError
-	return errors.As(err, &p)
+	return errors.Is(err, store.ErrBadData) || errors.Is(err, store.ErrInTransaction) || errors.Is(err, store.ErrClosed)
 }
 
-func unwrapFinal(err error) error {
-	var p *backoff.PermanentError
-	if errors.As(err, &p) {
-		return p.Err
+// rest waits for d, or returns the error of ctx.
+func rest(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
 	}
-	return err
 }

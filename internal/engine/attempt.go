@@ -6,17 +6,16 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
 	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/store"
 )
 
-// start has d, whose slot is taken, attempted in a goroutine of its own. It ends
-// with the settle, at the latest when Run does, unless the handler never returns.
-func (e *Engine) start(d *store.Delivery) {
+// start has d, whose slot is taken and whose lease began not before from,
+// attempted in a goroutine of its own. It ends with the settle, at the latest
+// when Run does, unless the handler never returns.
+func (e *Engine) start(d *store.Delivery, from time.Time) {
 	ctx, cancel := context.WithCancelCause(store.WithLeased(e.work, d))
-	l := &lease{d: d, cancel: cancel}
+	l := &lease{d: d, cancel: cancel, good: from.Add(e.c.Lease)}
 	l.ctx = context.WithValue(ctx, leaseKey{}, l)
 	e.leases.add(l)
 	go e.attempt(l)
@@ -38,25 +37,34 @@ func (e *Engine) attempt(l *lease) {
 	e.do(l.ctx, l.d, &out)
 }
 
-// enter waits until l may run: false if the drain begins or the lease is lost
-// before.
+// enter waits until l may run: false if the drain begins, or the lease is lost
+// or may have run out, before.
 func (e *Engine) enter(l *lease) bool {
+	if !e.slots.begin(l.ctx, l.d.Destination, e.stopping) {
+		return false
+	}
+	if process.enter(l, e.stopping) {
+		// Whoever is let in by two doors at once comes through either.
+		if e.mayStart(l) {
+			return true
+		}
+		process.leave(l)
+	}
+	e.slots.end(l.d.Destination)
+	return false
+}
+
+// mayStart returns whether no drain has begun and l is surely current: after a
+// pause of the process another may have the delivery.
+func (e *Engine) mayStart(l *lease) bool {
 	select {
-	case e.slots.turn <- struct{}{}:
 	case <-e.stopping:
 		return false
 	case <-l.ctx.Done():
 		return false
-	}
-	select {
-	case <-e.stopping:
 	default:
-		if process.enter(l, e.stopping) {
-			return true
-		}
+		return l.current(time.Now())
 	}
-	<-e.slots.turn
-	return false
 }
 
 // finish frees the slot of an attempt and settles it. The slot is freed first,
@@ -64,9 +72,9 @@ func (e *Engine) enter(l *lease) bool {
 // are unsettled that the store seems to be down.
 func (e *Engine) finish(l *lease, out *Outcome) {
 	process.leave(l)
-	l.until.Store(0) // the try is over: its lease is renewed until it is settled
+	l.keep() // the try is over: its lease is renewed until it is settled
 	free := func() {
-		<-e.slots.turn
+		e.slots.end(l.d.Destination)
 		e.slots.done(l.d.Destination)
 	}
 	early := e.unsettled.Add(1) <= int64(maxUnsettled*e.c.Concurrency)
@@ -131,17 +139,15 @@ func (e *Engine) commitSettle(s store.Settle) (store.Result, error) {
 	pause := newBackOff(5 * time.Second)
 	for {
 		res, err := e.st.Commit(e.settleWork, &store.Batch{Settles: []store.Settle{s}})
-		if e.settleWork.Err() == nil {
-			e.health.note(err)
-		}
+		e.health.note(e.settleWork, err)
 		switch {
 		case err == nil && len(res.Settles) == 1:
 			r = res.Settles[0]
 		case err == nil:
 			err = fmt.Errorf("webhook: the store forgot to answer the settle of delivery %s", s.Delivery)
-		case errors.Is(err, store.ErrBadData) && s.Attempt != nil:
+		case errors.Is(err, store.ErrBadData) && (s.Attempt != nil || s.Reason != ""):
 			// Better settled without a record of the try than not at all.
-			s.Attempt = nil
+			s.Attempt, s.Reason = nil, ""
 			continue
 		case errors.Is(err, store.ErrBadData) || errors.Is(err, store.ErrClosed):
 			return 0, err
@@ -149,20 +155,8 @@ func (e *Engine) commitSettle(s store.Settle) (store.Result, error) {
 		if err == nil && r != store.Locked {
 			return r, nil
 		}
-		if waitErr := wait(e.settleWork, pause); waitErr != nil {
-			return 0, errors.Join(err, waitErr)
+		if restErr := rest(e.settleWork, pause.NextBackOff()); restErr != nil {
+			return 0, errors.Join(err, restErr)
 		}
-	}
-}
-
-// wait rests for the next pause of b, or returns the error of ctx.
-func wait(ctx context.Context, b backoff.BackOff) error {
-	t := time.NewTimer(b.NextBackOff())
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }

@@ -65,11 +65,10 @@ type Engine struct {
 	unsettled atomic.Int64 // attempts that have ended and wait for their settle
 
 	state    atomic.Int32  // one of the constants below
-	claiming atomic.Bool   // the first claim has succeeded, and no drain has begun: leases may be born
 	stopping chan struct{} // closed when the drain begins
 	warn     sync.Once     // about events that nobody processes
 
-	// Set by Run before claiming is true.
+	// Set by Run before anything is started.
 	work       context.Context // that of attempts; ends when the drain's time is over
 	settleWork context.Context // that of settles; ends with Run
 }
@@ -125,7 +124,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer stop()
 
 	err := e.claim(ctx)
-	e.claiming.Store(false)
+	e.slots.give(false)
 	close(e.stopping)
 	return errors.Join(err, e.drain(cancelWork))
 }
@@ -141,7 +140,10 @@ func (e *Engine) drain(cancelWork context.CancelCauseFunc) error {
 	if e.slots.wait(min(e.c.Drain, 5*time.Second)) {
 		return nil
 	}
-	return fmt.Errorf("webhook: drain queue %q: still running, their leases are kept: %s", e.c.Queue, e.leases.names(10))
+	for _, l := range e.leases.all() {
+		process.leave(l) // nobody here will see it end, and no suspect is to wait for it
+	}
+	return fmt.Errorf("webhook: drain queue %q: still running or not settled, their leases are kept: %s", e.c.Queue, e.leases.names(10))
 }
 
 // claim leases what is due, and has it attempted, until ctx ends. It rests
@@ -192,16 +194,16 @@ func (e *Engine) claimAll(ctx context.Context) error {
 			return nil
 		}
 		c := store.Claim{Free: free, Max: min(n, maxClaim), Bytes: maxClaimBytes, Lease: e.c.Lease}
-		ds, err := e.st.Claim(ctx, e.c.Queue, c)
-		e.health.note(err)
+		start := time.Now() // no lease begins before
+		ds, err := e.claimOnce(ctx, c)
 		if err != nil {
 			return err
 		}
 		more := e.slots.claimed(c, ds)
 		for i := range ds {
-			e.start(&ds[i])
+			e.start(&ds[i], start)
 		}
-		e.claiming.Store(true)
+		e.slots.give(true)
 		if !more {
 			return nil
 		}
@@ -209,8 +211,21 @@ func (e *Engine) claimAll(ctx context.Context) error {
 	return nil
 }
 
-// Bounds of one claim: what one round trip to a store carries well.
+// claimOnce claims under a context that outlives ctx: leases that were taken by a
+// claim which was then cancelled would be nobody's until they run out.
+func (e *Engine) claimOnce(ctx context.Context, c store.Claim) ([]store.Delivery, error) {
+	ctx = context.WithoutCancel(ctx)
+	timed, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	ds, err := e.st.Claim(timed, e.c.Queue, c)
+	e.health.note(ctx, err)
+	return ds, err
+}
+
+// Bounds of one claim: what one round trip to a store carries well, and how long
+// a store that hangs may hold up the drain.
 const (
 	maxClaim      = 256
 	maxClaimBytes = 8 << 20
+	claimTimeout  = 10 * time.Second
 )

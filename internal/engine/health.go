@@ -17,13 +17,14 @@ type health struct {
 	asked time.Time // when the store was last probed
 }
 
-// note records the outcome of a use of the store. What the caller brought about
-// himself says nothing of the store.
-func (h *health) note(err error) {
-	for _, mine := range []error{store.ErrBadData, store.ErrInTransaction, context.Canceled, context.DeadlineExceeded} {
-		if err != nil && errors.Is(err, mine) {
-			return
-		}
+// note records the outcome of a use of the store by a caller with ctx. What the
+// caller brought about says nothing of the store: bad data, or that ctx ended. A
+// write that took too long for the store itself does.
+func (h *health) note(ctx context.Context, err error) {
+	switch {
+	case err == nil:
+	case ctx.Err() != nil, errors.Is(err, store.ErrBadData), errors.Is(err, store.ErrInTransaction):
+		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -51,7 +52,7 @@ func (e *Engine) Health(ctx context.Context) error {
 	h.mu.Unlock()
 	if probe {
 		_, perr := e.st.Commit(ctx, &store.Batch{})
-		h.note(perr)
+		h.note(ctx, perr)
 		err = perr
 	}
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/surehook/webhook/internal/observe"
@@ -18,10 +17,12 @@ type lease struct {
 	ctx    context.Context // of the attempt: ends with the lease, and with the drain
 	cancel context.CancelCauseFunc
 
-	// until ends the renewals, in unix nanoseconds; 0: they go on. A handler
-	// that ignores its context must not keep the delivery for ever.
-	until    atomic.Int64
 	presence presence // guarded by solitude.mu
+
+	// The times are read by the monotonic clock: one that is set moves nothing.
+	mu    sync.Mutex
+	until time.Time // end of the renewals; zero: they go on
+	good  time.Time // the lease surely stands until then, if nobody was told otherwise
 }
 
 type leaseKey struct{}
@@ -30,15 +31,40 @@ type leaseKey struct{}
 // then, and the lease is no longer renewed.
 func Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if l, ok := ctx.Value(leaseKey{}).(*lease); ok {
-		l.until.Store(time.Now().Add(d).UnixNano())
+		l.mu.Lock()
+		l.until = time.Now().Add(d)
+		l.mu.Unlock()
 	}
 	return context.WithTimeout(ctx, d)
 }
 
-// overdue returns whether the attempt is past its time.
+// overdue returns whether the attempt is past its time. A handler that ignores
+// its context must not keep the delivery for ever.
 func (l *lease) overdue(now time.Time) bool {
-	u := l.until.Load()
-	return u != 0 && now.UnixNano() > u
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.until.IsZero() && now.After(l.until)
+}
+
+// keep lets the renewals go on.
+func (l *lease) keep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.until = time.Time{}
+}
+
+// current returns whether the lease surely stands.
+func (l *lease) current(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return now.Before(l.good)
+}
+
+// renewed notes that the lease stands until good.
+func (l *lease) renewed(good time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.good = good
 }
 
 // leases are those that this engine holds.
@@ -139,12 +165,11 @@ func (e *Engine) renewSome(ctx context.Context, ls []*lease) error {
 	for i, l := range ls {
 		b.Renews[i] = store.Renew{Delivery: l.d.ID, Token: l.d.Token, For: e.c.Lease}
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.c.Lease/3)
+	start := time.Now() // no renewal begins before
+	timed, cancel := context.WithTimeout(ctx, e.c.Lease/3)
 	defer cancel()
-	res, err := e.st.Commit(ctx, b)
-	if ctx.Err() == nil {
-		e.health.note(err)
-	}
+	res, err := e.st.Commit(timed, b)
+	e.health.note(ctx, err)
 	if err != nil {
 		return err
 	}
@@ -152,10 +177,12 @@ func (e *Engine) renewSome(ctx context.Context, ls []*lease) error {
 		return fmt.Errorf("webhook: the store forgot to answer a renewal: %d of %d", len(res.Renews), len(ls))
 	}
 	for i, r := range res.Renews {
-		// Locked is held: its own transaction completes it at this moment.
 		if r == store.LeaseLost {
 			ls[i].cancel(store.ErrLeaseLost)
+			continue
 		}
+		// Locked is held: its own transaction completes it at this moment.
+		ls[i].renewed(start.Add(e.c.Lease))
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -11,6 +12,10 @@ import (
 // an add under way, wait for their turn, or run. At most limit run at once; as
 // many again may be reserved or waiting, so that the commits of adds overlap
 // with handlers at work.
+//
+// What is in hand decides what is asked for; the turns, and they alone, decide
+// what runs: while a claim is under way an add may take the slot that the claim
+// asked for, so that more are in hand than may run.
 type slots struct {
 	limit int
 	turn  chan struct{} // holds one for each that runs
@@ -18,6 +23,7 @@ type slots struct {
 
 	mu     sync.Mutex
 	serves map[string]*share // destinations of this process
+	giving bool              // the first claim has succeeded, and no drain has begun: leases may be born
 	inHand int
 	ended  chan struct{} // closed when nothing is in hand or unsettled; nil: nobody waits
 	open   int           // attempts that are not settled yet
@@ -26,6 +32,7 @@ type slots struct {
 // share is what one destination has of the slots.
 type share struct {
 	limit  int
+	turn   chan struct{} // as that of all, where limit is less than theirs; else nil
 	inHand int
 	more   bool // the store may have something due that there was no slot for
 }
@@ -40,8 +47,65 @@ func (s *slots) serve(limits map[string]int) {
 	defer s.mu.Unlock()
 	s.serves = make(map[string]*share, len(limits))
 	for d, n := range limits {
-		s.serves[d] = &share{limit: min(n, s.limit)}
+		sh := &share{limit: min(n, s.limit)}
+		if sh.limit < s.limit {
+			sh.turn = make(chan struct{}, sh.limit)
+		}
+		s.serves[d] = sh
 	}
+}
+
+// give lets leases be born from now on, or not any more: when it returns, what
+// was reserved is counted as open, and nothing else will be.
+func (s *slots) give(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.giving = yes
+}
+
+// begin waits until one more of destination may run, and returns whether it may:
+// false if stop is closed or ctx ends before.
+func (s *slots) begin(ctx context.Context, destination string, stop <-chan struct{}) bool {
+	own := s.ownTurn(destination)
+	if own != nil && !take(ctx, own, stop) {
+		return false
+	}
+	if take(ctx, s.turn, stop) {
+		return true
+	}
+	if own != nil {
+		<-own
+	}
+	return false
+}
+
+// end gives on the turn that begin gave.
+func (s *slots) end(destination string) {
+	<-s.turn
+	if own := s.ownTurn(destination); own != nil {
+		<-own
+	}
+}
+
+func (s *slots) ownTurn(destination string) chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sh := s.serves[destination]; sh != nil {
+		return sh.turn
+	}
+	return nil
+}
+
+// take takes a place in turn, and returns whether it did: false if stop is
+// closed or ctx ends before.
+func take(ctx context.Context, turn chan<- struct{}, stop <-chan struct{}) bool {
+	select {
+	case turn <- struct{}{}:
+		return true
+	case <-stop:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // free returns how many slots each destination has free, and all together.
@@ -64,7 +128,8 @@ func (s *slots) free() (map[string]int, int) {
 }
 
 // claimed takes the slots of ds, which c brought, and returns whether there may
-// be more for the slots that are left.
+// be more for the slots that are free now: those left over, and those that were
+// freed while the claim was under way, when nobody was called for.
 func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,24 +138,27 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 	for i := range ds {
 		got[ds[i].Destination]++
 		bytes += len(ds[i].Record.Body)
-		s.take(ds[i].Destination)
+		s.count(ds[i].Destination)
 	}
 	full := len(ds) >= c.Max || bytes >= c.Bytes/2
+	again := false
 	for d := range c.Free {
 		if sh := s.serves[d]; sh != nil {
 			sh.more = full || got[d] >= c.Free[d]
+			again = again || sh.more && sh.inHand < sh.limit
 		}
 	}
-	return full && s.inHand < s.limit
+	return again && s.inHand < s.limit
 }
 
-// reserve takes a slot for a delivery of an add, if destination is served here,
-// has one free, and nothing older waits for it in the store.
+// reserve takes a slot for a delivery of an add, if leases may be born,
+// destination is served here, has a slot free, and nothing older waits for it in
+// the store.
 func (s *slots) reserve(destination string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh := s.serves[destination]
-	if sh == nil || sh.more {
+	if !s.giving || sh == nil || sh.more {
 		return false
 	}
 	// A destination with a limit of its own gets no more than that, lest what
@@ -103,12 +171,12 @@ func (s *slots) reserve(destination string) bool {
 		sh.more = true // it will be in the store
 		return false
 	}
-	s.take(destination)
+	s.count(destination)
 	return true
 }
 
-// take counts one of destination. s.mu is held.
-func (s *slots) take(destination string) {
+// count counts one more of destination. s.mu is held.
+func (s *slots) count(destination string) {
 	s.inHand++
 	s.open++
 	if sh := s.serves[destination]; sh != nil {
