@@ -51,7 +51,7 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, out *engine.Outc
 		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("%w: %w", errTimeout, err)
 		}
-		*out = outcome(d, r.do.Retry, err, start)
+		*out = safeOutcome(d, r.do.Retry, err, start)
 	}()
 	e, rerr := EventOf(d.Record)
 	if rerr != nil {
@@ -59,6 +59,19 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, out *engine.Outc
 		return
 	}
 	err = invoke(ctx, r.h, e)
+}
+
+// safeOutcome is outcome where err or policy, which are the program's own, may
+// panic: a nil *MyError that is returned as an error does when its text is
+// asked for. Outside of the handler such a panic would end the process.
+func safeOutcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) (out engine.Outcome) {
+	defer func() {
+		if v := recover(); v != nil {
+			p := &panicError{what: "error or retry policy of handler", typ: fmt.Sprintf("%T", v), at: panickedAt()}
+			out = outcome(d, inboundRetry, p, start)
+		}
+	}()
+	return outcome(d, policy, err, start)
 }
 
 // outcome says what becomes of d after an attempt that began at start and ended
@@ -119,7 +132,7 @@ func bounded(s string) string {
 func invoke(ctx context.Context, h Handler, e Event) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{typ: fmt.Sprintf("%T", v), at: panickedAt()}
+			err = &panicError{what: "handler", typ: fmt.Sprintf("%T", v), at: panickedAt()}
 		}
 	}()
 	return h(ctx, e)
@@ -127,10 +140,10 @@ func invoke(ctx context.Context, h Handler, e Event) (err error) {
 
 // panicError is a handler's panic: its type and where it arose. Its value may
 // hold a payload and is not kept.
-type panicError struct{ typ, at string }
+type panicError struct{ what, typ, at string }
 
 func (p *panicError) Error() string {
-	return fmt.Sprintf("webhook: handler panics with %s at %s", observe.Clean(p.typ), p.at)
+	return fmt.Sprintf("webhook: %s panics with %s at %s", p.what, observe.Clean(p.typ), p.at)
 }
 
 // panickedAt returns the function, file and line whose panic is being recovered.

@@ -115,8 +115,11 @@ func (p RetryPolicy) validate() error {
 // failure is the n-th NextBackOff of one that fresh returns, and backoff.Stop
 // ends the budget. fresh is called at each failure, may be called concurrently,
 // and must return a new one each time; one whose Stop depends on the time that
-// has passed (MaxElapsedTime) never sees it pass.
+// has passed (MaxElapsedTime) never sees it pass. BackOff panics if fresh is nil.
 func BackOff(fresh func() backoff.BackOff) RetryPolicy {
+	if fresh == nil {
+		panic("webhook: BackOff: fresh is nil")
+	}
 	return RetryPolicy{Func: func(attempt int) (time.Duration, bool) {
 		b := fresh()
 		var d time.Duration
