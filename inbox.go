@@ -136,7 +136,8 @@ func (i *Inbox) known() []string {
 // Where the store fails or the queue is full the answer is 503 with Retry-After,
 // so that the sender comes again: nothing is acknowledged that is not durable. An
 // authentic event that the store cannot take at all (an id of more than 4 KiB) is
-// answered 400. Without Verify in front of it, it answers 500 and stores nothing.
+// answered 400. Without Verify in front of it, and for an Event.To that names an
+// unknown handler, it answers 500 and stores nothing.
 //
 // Receive panics without names, and on a name that Handle does not know: what is
 // queued for a misspelt name would wait for ever.
@@ -198,10 +199,12 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 	switch {
 	case errors.Is(err, ErrQueueFull):
 		reason, after = "queue_full", retryAfterFull
+	case errors.Is(err, errTo), errors.Is(err, store.ErrInTransaction):
+		reason, status, text, after = "wiring", http.StatusInternalServerError, "webhook not configured", ""
 	case errors.Is(err, ErrMalformed), errors.Is(err, store.ErrBadData):
 		reason, status, text, after = "malformed", http.StatusBadRequest, "malformed request", ""
-	case errors.Is(err, store.ErrInTransaction):
-		reason, status, text, after = "wiring", http.StatusInternalServerError, "webhook not configured", ""
+	case r.Context().Err() != nil:
+		reason = "canceled" // by the sender or by a timeout in front of this: the store need not be ill
 	}
 	if after != "" {
 		w.Header().Set("Retry-After", after)
@@ -243,8 +246,8 @@ func (i *Inbox) add(ctx context.Context, events []Event, names []string, horizon
 		to := names
 		if len(e.To) > 0 {
 			to = e.To
-			if n, ok := i.unknown(to); ok {
-				return nil, fmt.Errorf("webhook: add event %d: %w: To names the handler %q, which is not registered", k, ErrMalformed, observe.Clean(n))
+			if err := i.checkTo(to); err != nil {
+				return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
 			}
 		}
 		a, err := addOf(i.c.Queue.Name, e, known, to)
@@ -268,6 +271,22 @@ func (i *Inbox) add(ctx context.Context, events []Event, names []string, horizon
 		i.obs.EventStored(ctx, i.c.Queue.Name, adds[k].Record, a, events[k].Proof.SecretID, took)
 	}
 	return stored, nil
+}
+
+// errTo says that an event's To is wrong. Whoever filled it is part of this
+// program: the sender did nothing wrong, and is to come again when it is mended.
+var errTo = fmt.Errorf("%w: bad To", ErrMalformed)
+
+func (i *Inbox) checkTo(to []string) error {
+	if n, ok := i.unknown(to); ok {
+		return fmt.Errorf("%w: no handler is called %q", errTo, observe.Clean(n))
+	}
+	for k, n := range to {
+		if slices.Contains(to[:k], n) {
+			return fmt.Errorf("%w: %q is named twice", errTo, observe.Clean(n))
+		}
+	}
+	return nil
 }
 
 // Queue is for the person on call.
