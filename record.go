@@ -3,12 +3,16 @@ package webhook
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/surehook/webhook/store"
 )
@@ -46,9 +50,9 @@ func EventOf(r *store.Record) (Event, error) {
 		// Its text would quote the head.
 		return Event{}, fmt.Errorf("webhook: read back event: its head of %d bytes is not what was written: %T", len(r.Head), err)
 	}
-	e.Headers = h.Headers
+	e.Headers = mapText(h.Headers, disarm)
 	if p := h.Proof; p != nil {
-		e.Proof = Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID}
+		e.Proof = Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: disarm(p.SecretID)}
 	}
 	return e, nil
 }
@@ -67,9 +71,9 @@ func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, 
 			return store.Add{}, fmt.Errorf("%w: event %s of %d bytes, at most %d", ErrMalformed, f.name, len(f.text), maxText)
 		}
 	}
-	h := head{Headers: e.Headers}
+	h := head{Headers: mapText(e.Headers, arm)}
 	if p := e.Proof; p.ID || p.Type || p.Time || p.SecretID != "" {
-		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID}
+		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: arm(p.SecretID)}
 	}
 	encoded, err := json.Marshal(h)
 	if err != nil {
@@ -94,6 +98,46 @@ func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, 
 		a.To[i].Destination = name
 	}
 	return a, nil
+}
+
+// arm makes a text fit for JSON, whose strings are UTF-8 while headers are bytes:
+// what is not goes as a NUL and base64, and comes back as it was.
+func arm(s string) string {
+	if utf8.ValidString(s) && !strings.HasPrefix(s, "\x00") {
+		return s
+	}
+	return "\x00" + base64.StdEncoding.EncodeToString([]byte(s))
+}
+
+// disarm undoes arm.
+func disarm(s string) string {
+	if armed, ok := strings.CutPrefix(s, "\x00"); ok {
+		if b, err := base64.StdEncoding.DecodeString(armed); err == nil {
+			return string(b)
+		}
+	}
+	return s
+}
+
+// mapText returns h with f applied to its names and values; h itself where that
+// changes nothing, as nearly always.
+func mapText(h http.Header, f func(string) string) http.Header {
+	same := true
+	for name, values := range h {
+		same = same && f(name) == name && !slices.ContainsFunc(values, func(v string) bool { return f(v) != v })
+	}
+	if same {
+		return h
+	}
+	m := make(http.Header, len(h))
+	for name, values := range h {
+		mapped := make([]string, len(values))
+		for i, v := range values {
+			mapped[i] = f(v)
+		}
+		m[f(name)] = mapped
+	}
+	return m
 }
 
 // digestOf is SHA-256 over the parts, each with its length before it: no part is
