@@ -208,7 +208,7 @@ func appendRecord(attrs []slog.Attr, r *store.Record) []slog.Attr {
 	attrs = append(attrs,
 		slog.String(KeyEventID, Clean(r.ID)),
 		slog.String(KeyEventType, Clean(r.Type)),
-		slog.String(KeySource, r.Source),
+		slog.String(KeySource, Clean(r.Source)),
 		slog.Time(KeyTimestamp, at))
 	if r.Tenant != "" {
 		attrs = append(attrs, slog.String(KeyTenant, Clean(r.Tenant)))
