@@ -16,21 +16,18 @@ import (
 // come: what it announces is not yet sent.
 const firstRead = 16 << 10
 
-// readBody reads r's body once: at most limit bytes, within timeout where the
-// connection has deadlines. Its errors are refusals.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64, timeout time.Duration) ([]byte, error) {
+// readBody reads r's body once, at most limit bytes. Its errors are refusals.
+func readBody(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit, "Verifier.BodyLimit")
 	}
 	if r.Body == nil || r.Body == http.NoBody {
 		return checkLength(nil, r.ContentLength)
 	}
-	deadlineOver := setReadDeadline(w, r, timeout)
 	body, err := readUpTo(r.Body, r.ContentLength, limit)
 	var outer *http.MaxBytesError
 	switch {
 	case err == nil:
-		deadlineOver()
 		return checkLength(body, r.ContentLength)
 	case errors.Is(err, errLimit):
 		return nil, tooLarge(limit, "Verifier.BodyLimit")
@@ -41,7 +38,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, timeout time.
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, &refusal.Error{
 			Cause: refusal.Slow,
-			Text:  fmt.Sprintf("the body had not come in %s: %d bytes had", timeout, len(body)),
+			Text:  fmt.Sprintf("the body had not come when its time was over, %d bytes had", len(body)),
 		}
 	default:
 		return nil, &refusal.Error{
@@ -112,9 +109,14 @@ func consumed() error {
 	}
 }
 
-// setReadDeadline bounds the time for the body and returns what ends the bound.
-// A writer that cannot do it has the bounds of its server alone.
+// setReadDeadline bounds the time for r's body, and returns what ends the bound
+// when all of it has come. A refused request keeps it: the server reads on after
+// the answer, in the hope of using the connection again. A writer that cannot do
+// it has the bounds of its server alone.
 func setReadDeadline(w http.ResponseWriter, r *http.Request, timeout time.Duration) (over func()) {
+	if r.ContentLength == 0 {
+		return func() {}
+	}
 	srv, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if srv != nil && srv.ReadTimeout > 0 && srv.ReadTimeout <= timeout {
 		return func() {} // the server's own deadline is nearer: it stands

@@ -92,15 +92,37 @@ func TestVerify_SlowBody(t *testing.T) {
 	require.Empty(t, got)
 }
 
-// What is announced too large is answered although nothing of it has come, and
-// the client need not be drained.
-func TestVerify_TooLargeEndsTheConnection(t *testing.T) {
-	addr, got := listen(t, newRoute("shop", open()))
-	conn := send(t, addr, "POST / HTTP/1.1\nHost: x\nExpect: 100-continue\nContent-Length: 1048577\n\n")
-	status, closes := answer(t, conn)
-	require.Equal(t, http.StatusRequestEntityTooLarge, status)
-	require.True(t, closes)
-	require.Empty(t, got)
+// What is refused unread is answered although nothing of the body has come, and
+// the connection does not wait for it longer than the body may take.
+func TestVerify_RefusedUnread(t *testing.T) {
+	v := open()
+	v.BodyLimit = 10
+	rt := newRoute("shop", v)
+	rt.readTimeout = 20 * time.Millisecond
+	addr, got := listen(t, rt)
+	for _, test := range []struct {
+		name, request string
+		status        int
+	}{
+		{"too large", "POST / HTTP/1.1\nHost: x\nContent-Length: 11\n\n", 413},
+		{"too large, asked before it is sent", "POST / HTTP/1.1\nHost: x\nExpect: 100-continue\nContent-Length: 11\n\n", 413},
+		{"too large by far", "POST / HTTP/1.1\nHost: x\nContent-Length: 1000000000000\n\n", 413},
+		{"too large, of unknown length", "POST / HTTP/1.1\nHost: x\nTransfer-Encoding: chunked\n\nc\n0123456789ab\n", 413},
+		{"method", "PUT / HTTP/1.1\nHost: x\nContent-Length: 5\n\n", 405},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			conn := send(t, addr, test.request)
+			status, closes := answer(t, conn)
+			require.Equal(t, test.status, status)
+			require.True(t, closes)
+			_, err := conn.Read(make([]byte, 1))
+			require.ErrorIs(t, err, io.EOF)
+			require.Empty(t, got)
+		})
+	}
+	status, closes := answer(t, send(t, addr, "GET / HTTP/1.1\nHost: x\n\n"))
+	require.Equal(t, 405, status)
+	require.False(t, closes, "there is no body to wait for")
 }
 
 // Over HTTP/2 one request that is refused costs the others nothing.

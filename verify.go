@@ -118,13 +118,15 @@ func (rt *route) middleware(next http.Handler) http.Handler {
 // verify reads the request and has it checked; its error is not an *Answer yet.
 func (rt *route) verify(w http.ResponseWriter, r *http.Request, arrived time.Time) (body []byte, events []Event, err error) {
 	v := &rt.verifier
+	bodyHasCome := setReadDeadline(w, r, rt.readTimeout)
 	if err := v.allows(r.Method); err != nil {
 		return nil, nil, err
 	}
-	body, err = readBody(w, r, v.bodyLimit(), rt.readTimeout)
+	body, err = readBody(r, v.bodyLimit())
 	if err != nil {
 		return nil, nil, err
 	}
+	bodyHasCome()
 	request := Request{Method: r.Method, URL: r.URL, Header: r.Header, Body: body, Time: arrived, http: r}
 	events, err = v.verify(r.Context(), &request)
 	if err != nil {
@@ -143,8 +145,10 @@ func (rt *route) end(w http.ResponseWriter, r *http.Request, err error, took tim
 	a := answerOf(err, rt.verifier.Preset)
 	if a.Err != nil {
 		cause := causeOf(a.Err)
-		if cause == refusal.TooLarge || cause == refusal.Slow || cause == refusal.Incomplete {
+		switch cause {
+		case refusal.Method, refusal.TooLarge, refusal.Slow, refusal.Incomplete:
 			closeConnection(w, r)
+		default: // the body has come
 		}
 		rt.observer.Rejected(r.Context(), observe.Rejection{
 			Source: rt.source, Reason: string(cause), Status: a.Status, Err: a.Err, Took: took,
@@ -153,11 +157,11 @@ func (rt *route) end(w http.ResponseWriter, r *http.Request, err error, took tim
 	a.write(w)
 }
 
-// closeConnection ends an HTTP/1 connection with the answer: what is left of the
-// body would have to be read before the next request. HTTP/2 resets the stream,
-// and would take the header for a wish to close all of them.
+// closeConnection ends an HTTP/1 connection with the answer to a request whose
+// body has not come: the server would wait for it before it answers. HTTP/2 resets
+// the stream, and would take the header for a wish to close all of them.
 func closeConnection(w http.ResponseWriter, r *http.Request) {
-	if r.ProtoMajor == 1 {
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
 		w.Header().Set("Connection", "close")
 	}
 }

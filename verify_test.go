@@ -162,10 +162,14 @@ type failing struct{ err error }
 
 func (f *failing) Read([]byte) (int, error) { return 0, f.err }
 
-// A body that announces too much is refused unread.
-func TestVerify_DoesNotReadWhatIsAnnouncedTooLarge(t *testing.T) {
+// What is refused by its head is not read.
+func TestVerify_RefusesUnread(t *testing.T) {
 	v, _ := door()
 	v.BodyLimit = 10
+	put := &counting{Reader: strings.NewReader("body")}
+	require.Equal(t, http.StatusMethodNotAllowed, serve(webhook.Verify("shop", v)(&behind{}), knock(put, func(r *http.Request) { r.Method = http.MethodPut })).Code)
+	require.Zero(t, put.n)
+
 	body := &counting{Reader: strings.NewReader(strings.Repeat("x", 11))}
 	requireAnswer(t, serve(webhook.Verify("shop", v)(&behind{}), knock(body, func(r *http.Request) { r.ContentLength = 11 })), 413, "body too large")
 	require.Zero(t, body.n)

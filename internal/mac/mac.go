@@ -69,7 +69,6 @@ func (s *State) Equal(text string, expected []byte) int {
 
 // End gives the state back; it is not to be used afterwards.
 func (s *State) End() {
-	s.text = s.text[:0]
 	clear(s.sum[:])
 	s.key.states.Put(s)
 }
