@@ -118,10 +118,7 @@ func bytesReasons(t *tester) {
 // noise is n bytes that do not compress.
 func noise(n int) []byte {
 	b := make([]byte, n)
-	r := rand.New(rand.NewPCG(1, uint64(n)))
-	for i := range b {
-		b[i] = byte(r.Uint32())
-	}
+	rand.NewChaCha8([32]byte{1}).Read(b)
 	return b
 }
 

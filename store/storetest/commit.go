@@ -219,8 +219,11 @@ func commitCancelled(t *tester) {
 	t.together(n, func(ctx context.Context, i int) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		if leaves := i%3 == 0; leaves {
+		switch i % 6 {
+		case 0: // leaves while it is written, or about then
 			go cancel()
+		case 3: // has left
+			cancel()
 		}
 		_, err := t.st.Commit(ctx, &batches[i])
 		if err != nil && i%3 != 0 {

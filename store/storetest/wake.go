@@ -30,7 +30,7 @@ func wakeSignals(t *tester) {
 		for {
 			select {
 			case <-wake:
-			case <-time.After(50 * time.Millisecond):
+			case <-time.After(20 * time.Millisecond):
 				return
 			}
 		}
