@@ -95,17 +95,17 @@ func (p RetryPolicy) or(def RetryPolicy) RetryPolicy {
 func (p RetryPolicy) validate() error {
 	switch {
 	case p.Base < 0 || p.Max < 0:
-		return fmt.Errorf("Base %s and Max %s must not be negative", p.Base, p.Max)
+		return fmt.Errorf("field Base %s or Max %s is negative", p.Base, p.Max)
 	case p.Base > 0 && p.Max > 0 && p.Max < p.Base:
-		return fmt.Errorf("Max %s is below Base %s", p.Max, p.Base)
+		return fmt.Errorf("field Max %s is below Base %s", p.Max, p.Base)
 	case p.Factor != 0 && (p.Factor < 1 || math.IsNaN(p.Factor) || math.IsInf(p.Factor, 0)):
-		return fmt.Errorf("Factor %v must be a number of at least 1", p.Factor)
+		return fmt.Errorf("field Factor %v must be a number of at least 1", p.Factor)
 	case p.Jitter[0] < 0 || p.Jitter[1] < p.Jitter[0] || p.Jitter[1] > 10 || math.IsNaN(p.Jitter[0]+p.Jitter[1]):
-		return fmt.Errorf("Jitter %v must be an interval within 0 and 10", p.Jitter)
+		return fmt.Errorf("field Jitter %v must be an interval within 0 and 10", p.Jitter)
 	}
 	for _, d := range p.Delays {
 		if d < 0 {
-			return errors.New("Delays must not be negative")
+			return errors.New("field Delays has a negative one")
 		}
 	}
 	return nil

@@ -60,6 +60,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -133,8 +134,8 @@ var (
 // outermost.
 func Chain(mw ...func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(h http.Handler) http.Handler {
-		for i := len(mw) - 1; i >= 0; i-- {
-			h = mw[i](h)
+		for _, m := range slices.Backward(mw) {
+			h = m(h)
 		}
 		return h
 	}
