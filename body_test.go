@@ -97,9 +97,10 @@ func TestVerify_SlowBody(t *testing.T) {
 func TestVerify_RefusedUnread(t *testing.T) {
 	v := open()
 	v.BodyLimit = 10
-	rt := newRoute("shop", v)
-	rt.readTimeout = 20 * time.Millisecond
-	addr, got := listen(t, rt)
+	patient, hurried := newRoute("shop", v), newRoute("shop", v)
+	patient.readTimeout, hurried.readTimeout = time.Hour, 20*time.Millisecond
+	patientAddr, got := listen(t, patient)
+	hurriedAddr, _ := listen(t, hurried)
 	for _, test := range []struct {
 		name, request string
 		status        int
@@ -111,16 +112,21 @@ func TestVerify_RefusedUnread(t *testing.T) {
 		{"method", "PUT / HTTP/1.1\nHost: x\nContent-Length: 5\n\n", 405},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			conn := send(t, addr, test.request)
+			conn := send(t, patientAddr, test.request)
+			require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
 			status, closes := answer(t, conn)
 			require.Equal(t, test.status, status)
 			require.True(t, closes)
+			require.Empty(t, got)
+
+			conn = send(t, hurriedAddr, test.request)
+			status, _ = answer(t, conn)
+			require.Equal(t, test.status, status)
 			_, err := conn.Read(make([]byte, 1))
 			require.ErrorIs(t, err, io.EOF)
-			require.Empty(t, got)
 		})
 	}
-	status, closes := answer(t, send(t, addr, "GET / HTTP/1.1\nHost: x\n\n"))
+	status, closes := answer(t, send(t, patientAddr, "GET / HTTP/1.1\nHost: x\n\n"))
 	require.Equal(t, 405, status)
 	require.False(t, closes, "there is no body to wait for")
 }
