@@ -64,14 +64,24 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, out *engine.Outc
 // safeOutcome is outcome where err or policy, which are the program's own, may
 // panic: a nil *MyError that is returned as an error does when its text is
 // asked for. Outside of the handler such a panic would end the process.
-func safeOutcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) (out engine.Outcome) {
+func safeOutcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) engine.Outcome {
+	out, p := tryOutcome(d, policy, err, start)
+	if p != nil { // instead of err, whose fault it may be
+		out, p = tryOutcome(d, policy, p, start)
+	}
+	if p != nil {
+		out = outcome(d, inboundRetry, p, start)
+	}
+	return out
+}
+
+func tryOutcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) (out engine.Outcome, p *panicError) {
 	defer func() {
 		if v := recover(); v != nil {
-			p := &panicError{what: "error or retry policy of handler", typ: fmt.Sprintf("%T", v), at: panickedAt()}
-			out = outcome(d, inboundRetry, p, start)
+			p = &panicError{what: "error or retry policy of handler", typ: fmt.Sprintf("%T", v), at: panickedAt()}
 		}
 	}()
-	return outcome(d, policy, err, start)
+	return outcome(d, policy, err, start), nil
 }
 
 // outcome says what becomes of d after an attempt that began at start and ended
