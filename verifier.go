@@ -38,7 +38,7 @@ type Verifier struct { //nolint:recvcheck // Verify takes the copy that a litera
 	//   - Body: default the request's.
 	//   - ID: default the hex SHA-256 of Body. Where equal bodies are different
 	//     events, the check must find or make an ID.
-	//   - Tenant: default the fitting secret's; one that is set there wins.
+	//   - Tenant: the fitting secret's where it has one, whatever the check says.
 	//   - Proof: says which fields the signature covers. If not the ID, the
 	//     digest of Body becomes a replay key (see NoDigest): who captured one
 	//     request cannot replay it under another ID.

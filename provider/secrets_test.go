@@ -4,10 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/surehook/webhook"
@@ -174,6 +177,31 @@ func TestStandardWebhooks_SignNeedsAnID(t *testing.T) {
 		r := &webhook.Request{Secrets: []webhook.Secret{{Value: s.secrets[0]}}}
 		require.Error(t, v.Sign(r, webhook.Event{ID: id}))
 		require.Empty(t, r.Header.Get(s.header), "half a signature")
+	}
+}
+
+// One Verifier serves all requests at once: no message runs into another.
+func TestPresets_Concurrently(t *testing.T) {
+	for _, s := range senders {
+		t.Run(s.preset, func(t *testing.T) {
+			v := s.verifier(t, s.secrets[0], s.secrets[1])
+			var wg sync.WaitGroup
+			for i := range 16 {
+				wg.Go(func() {
+					id := "evt_" + strconv.Itoa(i)
+					for n := range 50 {
+						r := s.request(s.secrets[n%2], id, unix(now), s.body(id))
+						events, err := v.Verify(t.Context(), r)
+						assert.NoError(t, err)
+						assert.Equal(t, id, events[0].ID)
+						r.Body = append(r.Body, byte(n))
+						_, err = v.Verify(t.Context(), r)
+						assert.ErrorIs(t, err, webhook.ErrSignature)
+					}
+				})
+			}
+			wg.Wait()
+		})
 	}
 }
 

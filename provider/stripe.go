@@ -16,7 +16,8 @@ import (
 // not the base64 of Standard Webhooks); an API key is refused. While one is
 // rolled, Stripe signs with both for up to a day, and one of the v1 entries
 // fits; entries of other versions are ignored. The event's id, type and time are
-// the fields "id", "type" and "created" of the body, all signed.
+// the fields "id", "type" and "created" of the body, all signed; a "created" that
+// is not in Unix seconds, as thin events may have it, is left out.
 //
 // Each retry is signed anew, so that the tolerance of 5 minutes holds for all.
 //

@@ -314,7 +314,7 @@ func (c *checker) misfit(claim *claim, tried, bad int) error {
 		e.Cause = refusal.BadHeader
 		e.Text = fmt.Sprintf("a signature in %s has %d characters, none of %d in the request has", c.Header, c.encoded, claim.n)
 	default:
-		e.Text = fmt.Sprintf("%d secrets tried on %d signatures: the secret is another endpoint's, or the body was changed on its way (a proxy, a parser)", tried, formed)
+		e.Text = fmt.Sprintf("secrets tried: %d, signatures: %d; the secret is another endpoint's, or the body was changed on its way (a proxy, a parser)", tried, formed)
 	}
 	if tried > 0 && bad > 0 {
 		e.Text += fmt.Sprintf("; %d further secrets are not in the format of %s", bad, c.Name)
