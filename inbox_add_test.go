@@ -55,7 +55,7 @@ func TestAdd_ProcessesOnce(t *testing.T) {
 		e.Proof = webhook.Proof{ID: true, Time: true, SecretID: "k1", Keys: [][]byte{{1}}}
 		require.Equal(t, []webhook.Stored{{ID: "evt_1", Deliveries: 1}}, r.add(e))
 
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		e.To, e.Proof.Keys = nil, nil // stored as names and digests
 		require.Equal(t, []webhook.Event{e}, got.events)
 		d := r.only()
@@ -93,9 +93,9 @@ func TestAdd_Duplicates(t *testing.T) {
 				r.inbox.Handle("billing", got.handle)
 				r.run()
 				r.add(keyed("1", "a", "x"))
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				require.Equal(t, []webhook.Stored{c.want}, r.add(c.again))
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				require.Len(t, got.ids(), c.runs)
 				require.Len(t, r.deliveries(), c.runs)
 			})
@@ -129,7 +129,7 @@ func TestAdd_SecondRouteAddsMissingHandler(t *testing.T) {
 		later.Body = []byte("another body")
 		require.Equal(t, []webhook.Stored{{ID: "1", Deliveries: 2, Changed: true}}, r.add(later))
 		require.Equal(t, []webhook.Stored{{ID: "1", Deliveries: 2, Duplicate: true, Changed: true}}, r.add(later))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		require.Equal(t, []string{"1"}, billing.ids())
 		require.Equal(t, []string{"1"}, audit.ids())
 		require.Equal(t, string(event("1").Body), string(audit.events[0].Body), "the first body stays")
@@ -252,7 +252,7 @@ func TestAdd_QueueFull(t *testing.T) {
 		r.inbox.Handle("billing", new(collector).handle)
 		for i := range 3 {
 			r.add(event(fmt.Sprint(i), "billing"))
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 		commits, _, _ := r.st.used()
 		_, err := r.inbox.Add(t.Context(), event("4", "billing"))
@@ -270,7 +270,7 @@ func TestAdd_QueueFull(t *testing.T) {
 		require.Equal(t, asked, again)
 		_, _, err = r.inbox.Queue().Discard(t.Context(), store.Filter{States: []store.State{store.Queued}}, "", "", 1)
 		require.NoError(t, err)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		require.Equal(t, webhook.Stored{ID: "4", Deliveries: 1}, r.add(event("4", "billing"))[0])
 	})
 }
@@ -280,7 +280,7 @@ func TestAdd_QueueWithoutBound(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{MaxDepth: -1})
 		r.inbox.Handle("billing", new(collector).handle)
 		r.add(event("1", "billing"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		r.add(event("2", "billing"))
 		_, _, asked := r.st.used()
 		require.Zero(t, asked)
@@ -294,7 +294,7 @@ func TestAdd_DepthUnknown(t *testing.T) {
 		r.inbox.Handle("billing", new(collector).handle)
 		r.st.stats = context.DeadlineExceeded
 		r.add(event("1", "billing"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		r.add(event("2", "billing"))
 	})
 }

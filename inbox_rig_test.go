@@ -117,6 +117,12 @@ func (r *rig) lose(handler string) {
 	time.Sleep(time.Second)
 }
 
+// pass lets d go by, and all that is due by then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // event is one for the handlers named.
 func event(id string, to ...string) webhook.Event {
 	return webhook.Event{Source: "shop", ID: id, Type: "order.paid", Body: []byte(`{"order":"` + id + `"}`), To: to}
@@ -191,12 +197,17 @@ func (g *gauge) seen() (now, highest, entered int) {
 	return g.now, g.highest, g.entered
 }
 
-// takes is a handler that takes d, and counts itself in g.
+// takes is a handler that takes d, or less if its context ends, and counts itself
+// in g.
 func (g *gauge) takes(d time.Duration) webhook.Handler {
-	return func(context.Context, webhook.Event) error {
+	return func(ctx context.Context, _ webhook.Event) error {
 		g.enter()
 		defer g.leave()
-		time.Sleep(d)
-		return nil
+		select {
+		case <-time.After(d):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
 }

@@ -44,7 +44,7 @@ func TestProcess_PanicIsAFailedAttempt(t *testing.T) {
 				r.inbox.Handle("audit", new(collector).handle)
 				r.run()
 				r.add(event("1", "billing"))
-				time.Sleep(time.Hour)
+				pass(time.Hour)
 				d := r.only()
 				require.Equal(t, store.Dead, d.State)
 				require.Contains(t, d.Reason, c.says)
@@ -78,7 +78,7 @@ func TestProcess_PanicOfThePolicy(t *testing.T) {
 		}})
 		r.run()
 		r.add(event("1", "billing"))
-		time.Sleep(5 * time.Hour)
+		pass(5 * time.Hour)
 		d := r.only()
 		require.Equal(t, store.Dead, d.State)
 		require.Len(t, d.Attempts, 8, "the default policy stands in")
@@ -96,7 +96,7 @@ func TestProcess_GoexitIsAFailedAttempt(t *testing.T) {
 		r.inbox.Handle("audit", new(collector).handle)
 		r.run()
 		r.add(event("1", "billing"))
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 		d := r.only()
 		require.Equal(t, store.Dead, d.State)
 		require.Equal(t, "failed 2 times: webhook: the handler left by runtime.Goexit", d.Reason)
@@ -118,7 +118,7 @@ func TestProcess_TimeoutEndsTheContext(t *testing.T) {
 		}, webhook.HandlerConfig{Timeout: 7 * time.Second})
 		r.run()
 		r.add(event("1", "billing"))
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		require.Equal(t, 7*time.Second, after)
 		d := r.only()
 		require.Equal(t, store.Dead, d.State)
@@ -134,15 +134,13 @@ func TestProcess_HandlerThatIgnoresItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{Concurrency: 2, Timeout: time.Minute})
 		release := make(chan struct{})
-		var at []time.Duration
-		start := time.Now()
-		r.inbox.Handle("stuck", func(ctx context.Context, _ webhook.Event) error {
-			at = append(at, time.Since(start))
-			if len(at) == 1 {
+		h := clocked{script: []error{errors.New("too late to count"), nil}}
+		r.inbox.Handle("stuck", func(ctx context.Context, e webhook.Event) error {
+			err := h.handle(ctx, e)
+			if err != nil {
 				<-release
-				return errors.New("too late to count")
 			}
-			return nil
+			return err
 		})
 		var others gauge
 		r.inbox.Handle("audit", others.takes(time.Second))
@@ -151,13 +149,13 @@ func TestProcess_HandlerThatIgnoresItsContext(t *testing.T) {
 		for i := range 30 {
 			r.add(event(string(rune('a'+i)), "audit"))
 		}
-		time.Sleep(40 * time.Second)
+		pass(40 * time.Second)
 		now, most, entered := others.seen()
 		require.Equal(t, []int{0, 1, 30}, []int{now, most, entered}, "the others go on, with the slots that are left")
-		time.Sleep(time.Hour)
+		pass(time.Hour)
 
 		// Renewed for the last time at its timeout, a minute after its start.
-		require.Equal(t, []time.Duration{0, 90 * time.Second}, at)
+		require.Equal(t, []time.Duration{0, 90 * time.Second}, h.times())
 		d := r.deliveries()[0]
 		require.Equal(t, store.Processed, d.State)
 		require.Equal(t, 1, d.Lost)
@@ -168,7 +166,7 @@ func TestProcess_HandlerThatIgnoresItsContext(t *testing.T) {
 		for i := range 3 {
 			r.add(event(string(rune('A'+i)), "audit"))
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		_, most, entered = others.seen()
 		require.Equal(t, []int{1, 33}, []int{most, entered}, "the stuck one still counts")
 
@@ -179,7 +177,7 @@ func TestProcess_HandlerThatIgnoresItsContext(t *testing.T) {
 		for i := range 4 {
 			r.add(event(string(rune('0'+i)), "audit"))
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		_, most, _ = others.seen()
 		require.Equal(t, 2, most, "and does no more when it has returned")
 	})
