@@ -67,7 +67,7 @@ func addRecord(t *tester) {
 		sameRecord(t, "Find by ID", t.get(id).Record, want)
 		sameRecord(t, "Claim", t.lease("work").Record, want)
 	}
-	got := t.find(store.Filter{EventID: "timed"})[0].Record
+	got := t.of("timed").Record
 	if diff := when.Sub(got.Time).Abs(); diff >= time.Microsecond || got.Time.Nanosecond()%1000 != 0 || got.Time.Location() != time.UTC {
 		t.Errorf("Time is %v, want %v to the microsecond and in UTC", got.Time, when)
 	}

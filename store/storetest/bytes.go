@@ -79,6 +79,7 @@ func bytesNames(t *tester) {
 		t.hold(store.Hold{Destination: s, Kind: store.Paused, Reason: s})
 	}
 	for _, s := range texts {
+		t.nothing(s, "held")
 		t.release(s, store.Paused)
 		d := t.lease(s)
 		equal(t, "destination claimed", d.Destination, s)

@@ -1,12 +1,8 @@
 package storetest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"reflect"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/surehook/webhook/store"
@@ -154,42 +150,15 @@ func reopenWorks(t *tester) {
 
 // Acknowledged while the store was being closed is acknowledged all the same.
 func reopenLoad(t *tester) {
-	var mu sync.Mutex
-	var acknowledged []store.Add
-	var total atomic.Int64
-	st := t.st
-	t.together(9, func(ctx context.Context, i int) error {
-		if i == 0 {
-			for total.Load() < 50 && ctx.Err() == nil {
-				if _, _, err := st.Stats(ctx, queue, "", 1); err != nil {
-					return err
-				}
-			}
-			t.reopen()
-			return nil
-		}
-		for j := 0; ctx.Err() == nil; j++ {
-			a := event(fmt.Sprint(i, " ", j), "work")
-			_, err := st.Commit(ctx, &store.Batch{Adds: []store.Add{a}})
-			if errors.Is(err, store.ErrClosed) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			total.Add(1)
-			mu.Lock()
-			acknowledged = append(acknowledged, a)
-			mu.Unlock()
-		}
-		return nil
-	})
+	acknowledged := t.closeUnderLoad()
+	t.reopen()
 	found := map[string]bool{}
 	for _, d := range t.pages(store.Filter{}, 1000) {
 		found[d.Record.ID] = true
 	}
 	for _, a := range acknowledged {
 		equal(t, "acknowledged "+a.Record.ID+" is there", found[a.Record.ID], true)
+		equal(t, "the same add again: duplicate", t.addOne(a).Duplicate, false)
 	}
 }
 

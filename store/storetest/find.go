@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"time"
@@ -102,7 +101,7 @@ func findFilters(t *tester) {
 // All fields that are set must match.
 func findCombined(t *tester) {
 	t.zoo()
-	id := t.find(store.Filter{EventID: "base"})[0].ID
+	id := t.of("base").ID
 	f := store.Filter{
 		IDs: []string{id}, Destination: "a", Source: "s", Tenant: "t", Type: "y", Subject: "u", EventID: "base",
 		States: []store.State{store.Queued, store.Dead}, Since: t.now().Add(-time.Hour), Before: t.now().Add(time.Hour),
@@ -260,42 +259,20 @@ func findMoving(t *tester) {
 		t.processed(d)
 	}
 	t.advance(2 * time.Hour)
-	var moves []func(ctx context.Context) error
-	for i := range n {
-		add := store.Batch{Adds: []store.Add{event(fmt.Sprint("new ", i), "new")}}
-		moves = append(moves, func(ctx context.Context) error {
-			_, err := t.st.Commit(ctx, &add)
-			return err
-		})
-	}
-	done := make(chan error, 1)
-	purge := make(chan struct{})
+	added := make(chan error, 1)
 	go func() {
-		for i, move := range moves {
-			if err := move(t.ctx); err != nil {
-				done <- err
+		for i := range n {
+			b := store.Batch{Adds: []store.Add{event(fmt.Sprint("new ", i), "new")}}
+			if _, err := t.st.Commit(t.ctx, &b); err != nil {
+				added <- err
 				return
 			}
-			if i == n/2 {
-				<-purge
-				for {
-					deleted, err := t.st.Purge(t.ctx, queue, store.Retention{Processed: time.Hour})
-					if err != nil {
-						done <- err
-						return
-					}
-					if deleted == 0 {
-						break
-					}
-				}
-			}
 		}
-		done <- nil
+		added <- nil
 	}()
 
 	seen := map[string]int{}
-	after, pages := "", 0
-	for {
+	for pages, after := 1, ""; ; pages++ {
 		page, next, err := t.st.Find(t.ctx, queue, store.Filter{}, after, 7)
 		if err != nil {
 			t.Fatal(err)
@@ -303,15 +280,14 @@ func findMoving(t *tester) {
 		for _, d := range page {
 			seen[d.ID]++
 		}
-		if pages++; pages == 4 {
-			close(purge) // so that some go behind the cursor and some before it
-		}
 		if next == "" {
 			break
 		}
-		after = next
+		if after = next; pages == 4 {
+			t.purge(hour) // of what is behind the cursor, and of what is before it
+		}
 	}
-	if err := <-done; err != nil {
+	if err := <-added; err != nil {
 		t.Fatal(err)
 	}
 	for id := range stays {

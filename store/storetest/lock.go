@@ -22,10 +22,6 @@ var lockCases = []testCase{
 // touches, and others go on: nobody waits for a row.
 func manyWriters(b Backend) bool { return b.Transact != nil && !b.OneWriter }
 
-// within is how long a write beside somebody's lock may take: far more than it
-// does, and less than any lock is held here.
-const within = 5 * time.Second
-
 // beside runs f while a transaction in which w wrote is open, and then ends that
 // with end.
 func (t *tester) beside(w func(ctx context.Context, w store.Tx) error, end error, f func(t *tester)) {

@@ -101,9 +101,9 @@ func orderNext(t *tester) {
 	t.line("k", "1", "2", "3", "4", "5", "6")
 	t.processed(t.head("1"))
 	t.settled(t.head("2"), store.Settle{To: store.Discarded, Reason: "handler"})
-	third := t.find(store.Filter{EventID: "3"})[0]
+	third := t.of("3")
 	equal(t, "head discarded", t.update(store.Change{To: store.Discarded, Reason: "person"}, third.ID), 1)
-	fifth := t.find(store.Filter{EventID: "5"})[0]
+	fifth := t.of("5")
 	equal(t, "one in the middle discarded", t.update(store.Change{To: store.Discarded, Reason: "person"}, fifth.ID), 1)
 	t.processed(t.head("4"))
 	d := t.head("6")
@@ -142,7 +142,7 @@ func orderLost(t *tester) {
 		equal(t, "token", d.Token, token)
 		equal(t, "lost", d.Lost, int(token-1))
 	}
-	t.processed(t.get(t.find(store.Filter{EventID: "1"})[0].ID))
+	t.processed(t.get(t.of("1").ID))
 	t.processed(t.head("2"))
 }
 
@@ -186,7 +186,7 @@ func orderBlocked(t *tester) {
 	t.line("k", "4")
 	t.nothing("work", "both keys are blocked")
 
-	first := t.find(store.Filter{EventID: "1"})[0]
+	first := t.of("1")
 	equal(t, "discarded", t.update(store.Change{From: []store.State{store.Dead}, To: store.Discarded, Reason: "person"}, first.ID), 1)
 	t.blocked(1)
 	for _, id := range []string{"2", "3", "4"} {

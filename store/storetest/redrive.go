@@ -106,6 +106,9 @@ func (l *lineLog) add(ctx context.Context, st store.Store, a store.Add) error {
 
 // lease fails unless d is the head and nobody has it.
 func (l *lineLog) lease(d store.Delivery) error {
+	if l == nil {
+		return fmt.Errorf("claimed %s with the key %q, which was never given", d.Record.ID, d.OrderKey)
+	}
 	l.Lock()
 	defer l.Unlock()
 	if l.leased {

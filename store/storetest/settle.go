@@ -269,7 +269,7 @@ func settleAttempt(t *tester) {
 	got = t.get(first).Attempts
 	equal(t, "attempts of a first success", len(got), 1)
 	sameAttempt(t, got[0], want)
-	equal(t, "attempts found without IDs", len(t.find(store.Filter{EventID: "first"})[0].Attempts), 0)
+	equal(t, "attempts found without IDs", len(t.of("first").Attempts), 0)
 }
 
 func sameAttempt(t *tester, got, want store.Attempt) {

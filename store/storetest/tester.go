@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"testing"
@@ -218,6 +219,16 @@ func (t *tester) get(id string) store.Delivery {
 	return ds[0]
 }
 
+// of returns the one delivery of an event, as lists show it.
+func (t *tester) of(event string) store.Delivery {
+	t.Helper()
+	ds := t.find(store.Filter{EventID: event})
+	if len(ds) != 1 {
+		t.Fatalf("event %q has %d deliveries, want 1", event, len(ds))
+	}
+	return ds[0]
+}
+
 func (t *tester) wantState(id string, want store.State) {
 	t.Helper()
 	if got := t.get(id).State; got != want {
@@ -309,7 +320,7 @@ func (t *tester) around(what string, got, before time.Time, d time.Duration) {
 // eventually tries until ok returns "", for what the contract allows to lag.
 func (t *tester) eventually(ok func() string) {
 	t.Helper()
-	limit := time.Now().Add(10 * time.Second)
+	limit := time.Now().Add(patience)
 	for {
 		wrong := ok()
 		if wrong == "" {
@@ -333,10 +344,16 @@ func (t *tester) together(n int, f func(ctx context.Context, i int) error) {
 	errs := make([]error, n)
 	for i := range n {
 		wg.Go(func() {
+			defer func() {
+				if p := recover(); p != nil {
+					errs[i] = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+				}
+				if errs[i] != nil {
+					cancel()
+				}
+			}()
 			<-start
-			if errs[i] = f(ctx, i); errs[i] != nil {
-				cancel()
-			}
+			errs[i] = f(ctx, i)
 		})
 	}
 	close(start)

@@ -88,7 +88,9 @@ func transactCommit(t *tester) {
 	equal(t, "attempts of the settled", len(t.get(leased[0].ID).Attempts), 1)
 	t.nothing("held", "held in the transaction")
 	equal(t, "delivery of the add", t.lease("added").ID, res.Adds[0].Deliveries[0].ID)
-	equal(t, "the add's key is known", t.addOne(keyed("other", "k")).Duplicate, true)
+	byKey := keyed("other", "k")
+	byKey.To = b.Adds[0].To
+	equal(t, "the add's key is known", t.addOne(byKey).Duplicate, true)
 	t.advance(2 * lease)
 	t.nothing("work", "renewed in the transaction")
 }
@@ -246,7 +248,7 @@ func transactWake(t *tester) {
 	})
 	select {
 	case <-wake:
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("no signal after the commit")
 	}
 }

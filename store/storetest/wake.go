@@ -41,7 +41,7 @@ func wakeSignals(t *tester) {
 		do()
 		select {
 		case <-wake:
-		case <-time.After(5 * time.Second):
+		case <-time.After(patience):
 			t.Errorf("no signal after %s", what)
 		}
 	}
@@ -59,7 +59,7 @@ func wakeSignals(t *tester) {
 		}
 	}
 	woken("the end of a predecessor", func() { t.processed(head) })
-	second := t.find(store.Filter{EventID: "2"})[0]
+	second := t.of("2")
 	woken("a predecessor that is discarded", func() { t.update(store.Change{To: store.Discarded}, second.ID) })
 	t.hold(store.Hold{Destination: "work", Kind: store.Paused})
 	woken("a release", func() { t.release("work", store.Paused) })
