@@ -61,7 +61,6 @@ type delivery struct {
 	lane      *lane
 	key       *orderKey // in whose chain it is; nil: no order, or finished
 	leased    time.Time // when the last lease was given
-	ended     time.Time // when it became what it is, if finished or dead
 	claimable time.Time // from when it may be claimed, while in its lane
 	born      bool      // token 1 was given by its add
 	unblocked bool      // dead, and its key goes on
@@ -79,15 +78,23 @@ func (d *delivery) undone() bool {
 // become gives d another state and arranges what follows from it.
 func (d *delivery) become(state store.State, now time.Time) {
 	d.uncount()
+	d.set(state, now)
+	d.count()
+	d.arrange(now)
+}
+
+// set changes the state of d, which is not counted now.
+func (d *delivery) set(state store.State, now time.Time) {
 	d.State = state
 	if state != store.Processing {
 		d.Until = time.Time{}
 	}
-	if !d.undone() {
-		d.ended = now
+	if state != store.Dead {
+		d.unblocked = false
 	}
-	d.count()
-	d.arrange(now)
+	if !d.undone() {
+		d.Due = now // says from then on when it ended
+	}
 }
 
 // attach makes d one of its destination's.

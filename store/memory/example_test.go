@@ -14,7 +14,7 @@ import (
 func Example() {
 	ctx := context.Background()
 	st := memory.New()
-	defer st.Close()
+	defer func() { _ = st.Close() }() // never fails
 
 	add := store.Add{
 		Nonce:    [16]byte{1}, // random, in earnest

@@ -43,7 +43,7 @@ func (s *Store) purge(ended *heap[*delivery], age time.Duration, now time.Time, 
 	}
 	for n < limit {
 		d := ended.first()
-		if d == nil || d.ended.Add(age).After(now) {
+		if d == nil || d.Due.Add(age).After(now) {
 			break
 		}
 		s.remove(d, now)
@@ -125,10 +125,11 @@ func (q *queue) endHolds(now time.Time) {
 	q.held = slices.DeleteFunc(q.held, func(d *destination) bool {
 		d.heldKeys = slices.DeleteFunc(d.heldKeys, func(k *orderKey) bool {
 			k.holds.end(now)
-			k.release()
+			k.arrange(now)
 			return !k.holds.any()
 		})
 		d.holds.end(now)
+		d.look(now)
 		return !d.holds.any() && len(d.heldKeys) == 0
 	})
 }

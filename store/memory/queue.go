@@ -28,14 +28,14 @@ type queue struct {
 	figures  figures
 	failing  heap[*destination] // by failingSince
 	held     []*destination     // by name: with a hold, of its own or of a key, that may have run out
-	finished heap[*delivery]    // processed or discarded: by ended
-	dead     heap[*delivery]    // by ended
+	finished heap[*delivery]    // processed or discarded: by when they ended
+	dead     heap[*delivery]    // by when they died
 	forget   heap[*event]       // without deliveries: by forget
 	keys     time.Duration      // the last Retention.Keys
 }
 
 func newQueue(name string) *queue {
-	ended := func(a, b *delivery) bool { return a.ended.Before(b.ended) }
+	ended := func(a, b *delivery) bool { return a.Due.Before(b.Due) }
 	inEnded := func(d *delivery) *int { return &d.inEnded }
 	return &queue{
 		name:     name,

@@ -30,7 +30,7 @@ func (s *Store) settle(x *store.Settle, now time.Time) store.Result {
 	if x.Defer {
 		d.Deferred++
 	}
-	d.Reason, d.unblocked = "", false
+	d.Reason = ""
 	switch x.To {
 	case store.Queued:
 		d.Due = now.Add(x.After)

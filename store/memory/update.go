@@ -32,7 +32,7 @@ func (s *Store) Update(ctx context.Context, queue string, ids []string, c store.
 	chosen := s.choose(s.queue(queue), ids, &c)
 	now := s.now()
 	for _, d := range chosen {
-		s.change(d, &c, now)
+		change(d, &c, now)
 	}
 	return len(chosen), nil
 }
@@ -76,23 +76,28 @@ func (e *event) has(destination string) bool {
 	return n != nil && n.d != nil && n.d.Destination == destination
 }
 
-// change does to d what c says.
-func (s *Store) change(d *delivery, c *store.Change, now time.Time) {
-	if c.Destination != "" {
-		dest := d.dest.queue.destination(c.Destination)
-		d.detach(now)
-		d.event.names.set(c.Destination, d)
-		d.attach(dest, now)
-	}
+// change does to d what c says, in one step: a key that is blocked before and
+// after was not free in between.
+func change(d *delivery, c *store.Change, now time.Time) {
 	switch c.To {
 	case store.Queued:
 		d.Due, d.Reason = now, ""
 		d.Spent, d.Deferred, d.Lost = 0, 0, 0
-		d.become(c.To, now)
 	case store.Dead, store.Discarded:
 		d.Reason = c.Reason
-		d.become(c.To, now)
 	default: // the state stays
+	}
+	switch {
+	case c.Destination != "":
+		dest := d.dest.queue.destination(c.Destination)
+		d.event.names.set(c.Destination, d)
+		d.detach(now)
+		if c.To != "" {
+			d.set(c.To, now)
+		}
+		d.attach(dest, now)
+	case c.To != "":
+		d.become(c.To, now)
 	}
 	if c.Erase {
 		d.event.erase()
