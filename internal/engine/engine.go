@@ -115,15 +115,17 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.settleWork, cancelSettle = context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelSettle()
 
-	// Renewals go on until the last attempt has ended; upkeep ends with ctx.
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	// Renewals go on until the last attempt has ended; upkeep ends with the claims.
+	renewing, stopRenewing := context.WithCancel(context.WithoutCancel(ctx))
+	upkeep, stopUpkeep := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { e.renew(background) })
-	wg.Go(func() { e.maintain(ctx) })
+	wg.Go(func() { e.renew(renewing) })
+	wg.Go(func() { e.maintain(upkeep) })
 	defer wg.Wait()
-	defer stop()
+	defer stopRenewing()
 
 	err := e.claim(ctx)
+	stopUpkeep()
 	e.slots.give(false)
 	close(e.stopping)
 	return errors.Join(err, e.drain(cancelWork))
