@@ -1,0 +1,131 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+
+	"github.com/surehook/webhook/store"
+)
+
+const (
+	insertAttempt = `
+INSERT INTO webhook_attempt (delivery, token, outcome, start, duration, dns, connect, tls, first_byte, class, error, status, address, trace, response)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET outcome = excluded.outcome, start = excluded.start, duration = excluded.duration`
+
+	selectAttempts = `
+SELECT token, outcome, start, duration, dns, connect, tls, first_byte, class, error, status, address, trace, response
+FROM webhook_attempt WHERE delivery = ? ORDER BY token`
+)
+
+// success is the attempt that ended a delivery, in its own row: a row of its own
+// would be half of what a delivery costs that succeeds at once.
+type success struct {
+	started, took, rest any
+}
+
+// successRest is what an attempt over the network has besides.
+type successRest struct {
+	DNS       time.Duration `json:"dns,omitempty"`
+	Connect   time.Duration `json:"connect,omitempty"`
+	TLS       time.Duration `json:"tls,omitempty"`
+	FirstByte time.Duration `json:"first_byte,omitempty"`
+	Status    int           `json:"status,omitempty"`
+	Address   string        `json:"address,omitempty"`
+	TraceID   string        `json:"trace,omitempty"`
+	Response  []byte        `json:"response,omitempty"`
+}
+
+// record keeps the attempt of a settle: in the row that it returns, or in one of
+// its own.
+func (w *work) record(delivery int64, x *store.Settle) (success, error) {
+	a := x.Attempt
+	rest := successRest{
+		DNS: a.DNS, Connect: a.Connect, TLS: a.TLS, FirstByte: a.FirstByte,
+		Status: a.Status, Address: a.Address, TraceID: a.TraceID, Response: a.Response,
+	}
+	plain := x.To == store.Processed && a.Outcome == store.OutcomeProcessed &&
+		a.Class == "" && a.Err == "" && utf8.ValidString(a.Address) && utf8.ValidString(a.TraceID)
+	if !plain {
+		return success{}, w.insertAttempt(delivery, x.Token, a)
+	}
+	own := success{started: startOf(a), took: int64(a.Duration)}
+	if rest.empty() {
+		return own, nil
+	}
+	text, err := json.Marshal(rest)
+	own.rest = string(text)
+	return own, err
+}
+
+func (r *successRest) empty() bool {
+	return r.DNS == 0 && r.Connect == 0 && r.TLS == 0 && r.FirstByte == 0 &&
+		r.Status == 0 && r.Address == "" && r.TraceID == "" && len(r.Response) == 0
+}
+
+// startOf is when a started as it is written: in a delivery's row a NULL says that
+// there is no attempt, so a zero time is written as such.
+func startOf(a *store.Attempt) int64 { return a.Start.UnixMicro() }
+
+func (w *work) insertAttempt(delivery int64, token uint64, a *store.Attempt) error {
+	_, err := w.db.exec(insertAttempt, delivery, int64(token), a.Outcome, startOf(a), int64(a.Duration),
+		int64(a.DNS), int64(a.Connect), int64(a.TLS), int64(a.FirstByte),
+		[]byte(a.Class), []byte(a.Err), int64(a.Status), []byte(a.Address), []byte(a.TraceID), a.Response)
+	return err
+}
+
+// attempts reads those of a delivery, the one in its own row included.
+func attempts(db session, delivery int64, token uint64, own ownAttempt) ([]store.Attempt, error) {
+	var list []store.Attempt
+	err := db.query(selectAttempts, func(v []driver.Value) error {
+		var a store.Attempt
+		var token, start, duration, dns, connect, tls, first int64
+		err := scan(v, &token, &a.Outcome, &start, &duration, &dns, &connect, &tls, &first,
+			&a.Class, &a.Err, &a.Status, &a.Address, &a.TraceID, &a.Response)
+		a.Token, a.Start, a.Duration = uint64(token), startAt(start), time.Duration(duration)
+		a.DNS, a.Connect, a.TLS, a.FirstByte = time.Duration(dns), time.Duration(connect), time.Duration(tls), time.Duration(first)
+		list = append(list, a)
+		return err
+	}, delivery)
+	if err != nil {
+		return nil, err
+	}
+	if own.there {
+		a, err := own.attempt(token)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, a)
+	}
+	return list, nil
+}
+
+// ownAttempt is the success in a delivery's row as it was read.
+type ownAttempt struct {
+	there         bool
+	started, took int64
+	rest          string
+}
+
+// attempt of own. Its token is the delivery's: nothing was claimed after it.
+func (o ownAttempt) attempt(token uint64) (store.Attempt, error) {
+	a := store.Attempt{Token: token, Start: startAt(o.started), Duration: time.Duration(o.took), Outcome: store.OutcomeProcessed}
+	if o.rest == "" {
+		return a, nil
+	}
+	var r successRest
+	err := json.Unmarshal([]byte(o.rest), &r)
+	a.DNS, a.Connect, a.TLS, a.FirstByte = r.DNS, r.Connect, r.TLS, r.FirstByte
+	a.Status, a.Address, a.TraceID, a.Response = r.Status, r.Address, r.TraceID, r.Response
+	return a, err
+}
+
+// startAt undoes startOf.
+func startAt(micros int64) time.Time {
+	if t := instant(micros); !t.Equal(time.Time{}) {
+		return t
+	}
+	return time.Time{}
+}

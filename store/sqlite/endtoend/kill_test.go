@@ -1,0 +1,62 @@
+package endtoend
+
+import (
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/surehook/webhook/store"
+)
+
+// kills is how often a stranger kills the receiver in a run; it kills itself
+// beside that.
+const kills = 20
+
+// TestKill: whatever was answered 2xx is processed or dead, and nothing takes
+// effect twice.
+func TestKill(t *testing.T) {
+	a, suicides := kill(t, "")
+	require.Empty(t, a.problems())
+	require.Greater(t, len(a.acked), 100, "too little was sent for the account to mean anything")
+	require.Positive(t, suicides, "it never died at a point of its own")
+	t.Logf("%d killed, %d killed themselves; %d acknowledged, %d processed, %d dead",
+		kills, suicides, len(a.acked), a.count(store.Processed), a.count(store.Dead))
+}
+
+// TestKill_SeesSabotage: the account of TestKill finds the mistakes that it is
+// there to find.
+func TestKill_SeesSabotage(t *testing.T) {
+	for sabotage, problem := range map[string]string{
+		ackFirst:      "acknowledged and lost",
+		effectOutside: "took effect 2 times",
+	} {
+		t.Run(sabotage, func(t *testing.T) {
+			a, _ := kill(t, sabotage)
+			require.Contains(t, strings.Join(a.problems(), "\n"), problem)
+		})
+	}
+}
+
+// kill kills a receiver again and again while a sender sends, lets both finish,
+// and returns the account, and how often the receiver killed itself.
+func kill(t *testing.T, sabotage string) (a account, suicides int) {
+	t.Helper()
+	s := newStage(t, envSabotage+"="+sabotage)
+	finish := s.sender()
+	for killed := 0; killed < kills; {
+		receiver, exited := s.receiver(1000)
+		select {
+		case err := <-exited: // before it was ready, or soon after: by its own hand
+			requireKilled(t, err)
+			suicides++
+		case <-time.After(20*time.Millisecond + rand.N(250*time.Millisecond)):
+			require.NoError(t, receiver.Kill())
+			requireKilled(t, <-exited)
+			killed++
+		}
+	}
+	return s.end(finish), suicides
+}

@@ -1,0 +1,141 @@
+package sqlite
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/surehook/webhook/store"
+)
+
+// never is later than any instant: of a lane with nothing in it, of a hold that
+// lasts until it is released.
+const never = math.MaxInt64
+
+// work is what one transaction does. It reads the file's counters, destinations
+// and lanes once each, changes them in memory, and writes those that changed back
+// at the end: a commit of 64 adds for one destination updates one row of each.
+type work struct {
+	s      *Store
+	db     session
+	now    int64
+	leases bool // may be given: it is not a caller's transaction, and we have the engine
+
+	seq      sequence
+	queues   map[string]int64
+	dests    map[destinationName]*destination
+	destByID map[int64]*destination
+	lanes    map[laneName]*lane
+	laneByID map[int64]*lane
+	due      map[string]bool // queues in which something may be due sooner than it was
+}
+
+// sequence is the row of webhook_file.
+type sequence struct {
+	event, delivery, turn, leased int64
+	loaded, changed               bool
+}
+
+const (
+	selectSequence = `SELECT event, delivery, turn, leased FROM webhook_file`
+	updateSequence = `UPDATE webhook_file SET event = ?, delivery = ?, turn = ?, leased = ?`
+)
+
+func (s *Store) newWork(db session, leases bool) *work {
+	return &work{
+		s: s, db: db, now: s.now(), leases: leases,
+		queues:   map[string]int64{},
+		dests:    map[destinationName]*destination{},
+		destByID: map[int64]*destination{},
+		lanes:    map[laneName]*lane{},
+		laneByID: map[int64]*lane{},
+		due:      map[string]bool{},
+	}
+}
+
+// next returns the counters, which the caller is about to change.
+func (w *work) next() (*sequence, error) {
+	q := &w.seq
+	if !q.loaded {
+		found, err := one(w.db, selectSequence, nil, &q.event, &q.delivery, &q.turn, &q.leased)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			return nil, fmt.Errorf("webhook_file has no row")
+		}
+		q.loaded = true
+	}
+	q.changed = true
+	return q, nil
+}
+
+// batch does the items of b in their order.
+func (w *work) batch(b *store.Batch) (*store.Results, error) {
+	res := &store.Results{}
+	if n := len(b.Adds); n > 0 {
+		res.Adds = make([]store.Added, n)
+		for i := range b.Adds {
+			if err := w.add(&b.Adds[i], &res.Adds[i]); err != nil {
+				return nil, fmt.Errorf("add %d: %w", i, err)
+			}
+		}
+	}
+	if n := len(b.Settles); n > 0 {
+		res.Settles = make([]store.Result, n)
+		for i := range b.Settles {
+			r, err := w.settle(&b.Settles[i])
+			if err != nil {
+				return nil, fmt.Errorf("settle delivery %s: %w", b.Settles[i].Delivery, err)
+			}
+			res.Settles[i] = r
+		}
+	}
+	if n := len(b.Renews); n > 0 {
+		res.Renews = make([]store.Result, n)
+		for i := range b.Renews {
+			r, err := w.renew(&b.Renews[i])
+			if err != nil {
+				return nil, fmt.Errorf("renew delivery %s: %w", b.Renews[i].Delivery, err)
+			}
+			res.Renews[i] = r
+		}
+	}
+	if n := len(b.Holds); n > 0 {
+		res.Holds = make([]store.Result, n)
+		for i := range b.Holds {
+			if err := w.hold(&b.Holds[i]); err != nil {
+				return nil, fmt.Errorf("hold %d: %w", i, err)
+			}
+			res.Holds[i] = store.Done
+		}
+	}
+	return res, nil
+}
+
+// flush writes back what changed in memory; the work may go on after it.
+func (w *work) flush() error {
+	if q := &w.seq; q.changed {
+		if _, err := w.db.exec(updateSequence, q.event, q.delivery, q.turn, q.leased); err != nil {
+			return err
+		}
+		q.changed = false
+	}
+	for _, d := range w.destByID {
+		if err := d.flush(w.db); err != nil {
+			return err
+		}
+	}
+	for _, l := range w.laneByID {
+		if err := l.flush(w.db); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// signal wakes the engines whose queues were touched; call it after the commit.
+func (w *work) signal() {
+	for queue := range w.due {
+		w.s.wake.signal(queue)
+	}
+}
