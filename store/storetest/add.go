@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/surehook/webhook/store"
@@ -8,6 +9,7 @@ import (
 
 var addCases = []testCase{
 	{name: "Add/StoresADeliveryForEachTarget", run: addStores},
+	{name: "Add/IDsAreUniqueInAllStores", run: addIDs},
 	{name: "Add/KeepsTheRecord", run: addRecord},
 	{name: "Add/DueAfterItsSpan", run: addAfter},
 	{name: "Add/WithoutTargetsIsKnown", run: addNoTargets},
@@ -50,6 +52,20 @@ func addStores(t *tester) {
 		equal(t, "attempts", len(d.Attempts), 0)
 		equal(t, "Received is that of Added", d.Received.Equal(added.Received), true)
 		t.around("Due", d.Due, before, 0)
+	}
+}
+
+// The id of a delivery is unique in all stores, so that it can be an idempotency
+// key elsewhere: two stores give none twice, for the same events neither.
+func addIDs(t *tester) {
+	seen := map[string]bool{}
+	for range 2 {
+		for i := range 20 {
+			id := t.put(fmt.Sprint(i), "work")
+			equal(t, "delivery "+id+" is in another store too", seen[id], false)
+			seen[id] = true
+		}
+		t.st = t.b.Open(t)
 	}
 }
 
@@ -269,8 +285,10 @@ func addNotBorn(t *tester) {
 	t.add(ordered("head", "behind", "k"))
 
 	to := []store.Target{
-		{Destination: string(store.Paused)}, {Destination: string(store.Disabled)},
-		{Destination: string(store.Broken)}, {Destination: string(store.Slowed)},
+		{Destination: string(store.Paused)},
+		{Destination: string(store.Disabled)},
+		{Destination: string(store.Broken)},
+		{Destination: string(store.Slowed)},
 		{Destination: "by key", OrderKey: "held"},
 		{Destination: "later", After: time.Second},
 		{Destination: "behind", OrderKey: "k"},

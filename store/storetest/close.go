@@ -79,7 +79,7 @@ func (t *tester) closeUnderLoad() []store.Add {
 			case errors.Is(err, store.ErrClosed):
 				return nil
 			case late:
-				return fmt.Errorf("Commit after Close returned %w, want ErrClosed", err)
+				return fmt.Errorf("commit after Close: %v, want ErrClosed", err) //nolint:errorlint // nil, as it may be, is not to be wrapped
 			case err != nil:
 				return err
 			}

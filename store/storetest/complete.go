@@ -138,7 +138,7 @@ func completeTwice(t *tester) {
 			return fmt.Errorf("first call: %w", err)
 		}
 		if err := store.CompleteIn(ctx, w); !errors.Is(err, store.ErrLeaseLost) {
-			return fmt.Errorf("second call returned %w, want ErrLeaseLost", err)
+			return fmt.Errorf("second call returned %v, want ErrLeaseLost", err) //nolint:errorlint // nil, as it may be, is not to be wrapped
 		}
 		return nil
 	})

@@ -18,6 +18,7 @@ var holdCases = []testCase{
 	{name: "Hold/MakesItsDestinationKnown", run: holdUnknown},
 	{name: "Hold/LeaseRunsOn", run: holdLeased},
 	{name: "Hold/IsInStats", run: holdStats},
+	{name: "Hold/StatsListAHundred", run: holdMany},
 }
 
 var kinds = []store.HoldKind{store.Paused, store.Disabled, store.Broken, store.Slowed}
@@ -238,4 +239,21 @@ func holdStats(t *tester) {
 		return ""
 	})
 	equal(t, "holds of the other", len(held("other")), 1)
+}
+
+// Stats lists at most 100 holds of a destination, however many stand.
+func holdMany(t *tester) {
+	var b store.Batch
+	for i := range 150 {
+		b.Holds = append(b.Holds, store.Hold{Queue: queue, Destination: "work", OrderKey: fmt.Sprint(i), Kind: store.Paused})
+	}
+	t.commit(b)
+	t.eventually(func() string {
+		if n := len(t.stats()["work"].Held); n != 100 {
+			return fmt.Sprintf("Stats lists %d of 150 holds, want 100", n)
+		}
+		return ""
+	})
+	t.add(ordered("held", "work", "149"), ordered("free", "work", "150"))
+	sameItems(t, "claimed", ids(t.claimAll("work")), []string{"free"})
 }

@@ -146,17 +146,29 @@ func orderLost(t *tester) {
 	t.processed(t.head("2"))
 }
 
-// blocked waits for what Stats says of the destination of the lines.
+// blocked waits until Stats counts so many keys as blocked for the destination of
+// the lines.
 func (t *tester) blocked(want int) (since time.Time) {
+	t.Helper()
+	return t.blockedOf("work", want)
+}
+
+func (t *tester) blockedOf(destination string, want int) (since time.Time) {
 	t.Helper()
 	t.eventually(func() string {
 		all := t.stats()
-		since = all["work"].BlockedSince
-		if got := all["work"].BlockedKeys; got != want || since.IsZero() != (want == 0) {
-			return fmt.Sprintf("Stats: %d keys blocked since %v, want %d", got, since, want)
+		since = all[destination].BlockedSince
+		if got := all[destination].BlockedKeys; got != want || since.IsZero() != (want == 0) {
+			return fmt.Sprintf("Stats of %q: %d keys blocked since %v, want %d", destination, got, since, want)
 		}
-		if got := all[""].BlockedKeys; got != want {
-			return fmt.Sprintf("Stats of the queue: %d keys blocked, want %d", got, want)
+		sum := 0
+		for name, s := range all {
+			if name != "" {
+				sum += s.BlockedKeys
+			}
+		}
+		if got := all[""].BlockedKeys; got != sum {
+			return fmt.Sprintf("Stats of the queue: %d keys blocked, want %d", got, sum)
 		}
 		return ""
 	})

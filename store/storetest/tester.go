@@ -42,7 +42,7 @@ func (t *tester) commit(b store.Batch) *store.Results {
 // complete reports the items of b that res forgot.
 func complete(b *store.Batch, res *store.Results) error {
 	if res == nil {
-		return errors.New("Commit returned neither results nor an error")
+		return errors.New("a commit returned neither results nor an error")
 	}
 	if len(res.Adds) != len(b.Adds) || len(res.Settles) != len(b.Settles) || len(res.Renews) != len(b.Renews) || len(res.Holds) != len(b.Holds) {
 		return fmt.Errorf("batch of %d adds, %d settles, %d renews, %d holds has %d, %d, %d, %d results: want one an item",

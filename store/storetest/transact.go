@@ -186,7 +186,7 @@ func transactBadData(t *tester) {
 			b := bad[what]
 			b.Adds = append([]store.Add{event("beside "+what, "work")}, b.Adds...)
 			if _, err := w.Write(ctx, &b); !errors.Is(err, store.ErrBadData) {
-				return fmt.Errorf("%s: Write returned %w, want ErrBadData", what, err)
+				return fmt.Errorf("%s: Write returned %v, want ErrBadData", what, err) //nolint:errorlint // nil, as it may be, is not to be wrapped
 			}
 		}
 		res, err = write(ctx, w, store.Batch{
@@ -347,7 +347,7 @@ func transactOthers(t *tester) {
 		select {
 		case a := <-done: // others may go first, unless there is one writer
 			if t.b.OneWriter {
-				return fmt.Errorf("Commit beside an open transaction of the only writer: %w", a.err)
+				return fmt.Errorf("commit beside an open transaction of the only writer: %v", a.err)
 			}
 			done <- a
 		case <-time.After(50 * time.Millisecond):

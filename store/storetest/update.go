@@ -21,6 +21,7 @@ var updateCases = []testCase{
 	{name: "Update/MovesToAnotherDestination", run: updateMove},
 	{name: "Update/MovePassesOverWhereTheEventIsAlready", run: updateMoveTaken},
 	{name: "Update/MovedEventIsKnownUnderBothNames", run: updateMoveKnown},
+	{name: "Update/MovedHeadLetsTheNextGo", run: updateMoveHead},
 	{name: "Update/BesideClaims", run: updateRace},
 	{name: "Update/InTransactionIsRefused", run: updateInTransaction},
 }
@@ -209,6 +210,23 @@ func updateMoveKnown(t *tester) {
 	equal(t, "deliveries", len(t.find(store.Filter{})), 1)
 	t.add(a)
 	equal(t, "deliveries, the first add tried again", len(t.find(store.Filter{})), 1)
+}
+
+// A head that is moved stands in its key's line of the new destination, and lets
+// the next of the old one go.
+func updateMoveHead(t *tester) {
+	t.line("k", "1", "2", "3")
+	t.died(t.head("1"))
+	equal(t, "moved", t.update(store.Change{Destination: "new"}, t.of("1").ID), 1)
+	t.blockedOf("work", 0)
+	t.blockedOf("new", 1)
+	second := t.head("2")
+	t.add(ordered("4", "new", "k"))
+	t.nothing("new", "its head is dead")
+	equal(t, "redriven", t.update(dead, t.of("1").ID), 1)
+	equal(t, "claimed for the new destination", t.lease("new").Record.ID, "1")
+	t.processed(second)
+	t.head("3")
 }
 
 // Update and Claim exclude each other: what one has, the other does not get.

@@ -13,7 +13,8 @@ var wakeCases = []testCase{
 
 // All callers have one channel for a queue.
 func wakeSame(t *tester) {
-	if t.st.Wake(queue) != t.st.Wake(queue) {
+	first := t.st.Wake(queue)
+	if second := t.st.Wake(queue); first != second {
 		t.Error("two calls of Wake returned two channels")
 	}
 }
