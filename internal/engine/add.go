@@ -27,7 +27,7 @@ func (e *Engine) Add(ctx context.Context, adds []store.Add) ([]store.Added, erro
 	res, err := e.commitAdds(ctx, &store.Batch{Adds: adds}, start)
 	if err != nil {
 		for _, d := range reserved {
-			e.slots.release(d)
+			e.release(d)
 		}
 		return nil, err
 	}
@@ -70,13 +70,24 @@ func (e *Engine) reserve(adds []store.Add) []string {
 	for i := range adds {
 		for j := range adds[i].To {
 			t := &adds[i].To[j]
-			if t.After == 0 && e.slots.reserve(t.Destination) {
-				t.Lease = e.c.Lease
-				reserved = append(reserved, t.Destination)
+			if t.After != 0 || !e.slots.reserve(t.Destination) {
+				continue
 			}
+			if !process.ask() {
+				e.slots.release(t.Destination)
+				continue
+			}
+			t.Lease = e.c.Lease
+			reserved = append(reserved, t.Destination)
 		}
 	}
 	return reserved
+}
+
+// release gives back what reserve took.
+func (e *Engine) release(destination string) {
+	e.slots.release(destination)
+	process.part()
 }
 
 // startBorn starts the attempts of the leases that a was given, not before from,
@@ -87,7 +98,7 @@ func (e *Engine) startBorn(add *store.Add, a *store.Added, from time.Time) {
 			continue
 		}
 		if i >= len(a.Deliveries) || a.Deliveries[i].Token == 0 {
-			e.slots.release(add.To[i].Destination)
+			e.release(add.To[i].Destination)
 			continue
 		}
 		d := a.Deliveries[i]

@@ -24,6 +24,7 @@ func (e *Engine) start(d *store.Delivery, from time.Time) {
 // attempt waits for its turn, makes one try, and settles it.
 func (e *Engine) attempt(l *lease) {
 	defer e.slots.settled()
+	defer process.end(l)
 	defer e.leases.remove(l)
 	defer l.cancel(nil)
 
@@ -37,21 +38,29 @@ func (e *Engine) attempt(l *lease) {
 	e.do(l.ctx, l.d, &out)
 }
 
-// enter waits until l may run: false if the drain begins, or the lease is lost
-// or may have run out, before.
+// enter waits until l may run: false if the drain begins, the lease is lost or
+// may have run out before, or l has to run alone and cannot.
 func (e *Engine) enter(l *lease) bool {
-	if !e.slots.begin(l.ctx, l.d.Destination, e.stopping) {
+	ctx := l.ctx
+	if l.d.Lost >= suspectAfter {
+		if !process.isolate(l, e.stopping) {
+			return false // another is first
+		}
+		// All turns are free now but those of handlers which are past their
+		// time. If they have all of them, the others are not to wait too.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Second)
+		defer cancel()
+	}
+	if !e.slots.begin(ctx, l.d.Destination, e.stopping) {
 		return false
 	}
-	if process.enter(l, e.stopping) {
-		// Whoever is let in by two doors at once comes through either.
-		if e.mayStart(l) {
-			return true
-		}
-		process.leave(l)
+	// Whoever is let in by two doors at once comes through either.
+	if !e.mayStart(l) {
+		e.slots.end(l.d.Destination)
+		return false
 	}
-	e.slots.end(l.d.Destination)
-	return false
+	return true
 }
 
 // mayStart returns whether no drain has begun and l is surely current: after a
@@ -71,7 +80,6 @@ func (e *Engine) mayStart(l *lease) bool {
 // so that the next runs while this one's commit is under way, unless so many
 // are unsettled that the store seems to be down.
 func (e *Engine) finish(l *lease, out *Outcome) {
-	process.leave(l)
 	l.keep() // the try is over: its lease is renewed until it is settled
 	free := func() {
 		e.slots.end(l.d.Destination)
@@ -129,6 +137,9 @@ func (e *Engine) settle(l *lease, out Outcome) {
 		e.obs.Attempted(l.ctx, l.d, &store.Settle{To: store.Processed, Attempt: &a})
 	default:
 		e.obs.Attempted(l.ctx, l.d, &s)
+		if s.To == store.Queued && s.After < e.c.Poll {
+			time.AfterFunc(s.After, e.slots.call) // sooner than the poll comes round
+		}
 	}
 }
 

@@ -143,7 +143,7 @@ func (e *Engine) drain(cancelWork context.CancelCauseFunc) error {
 		return nil
 	}
 	for _, l := range e.leases.all() {
-		process.leave(l) // nobody here will see it end, and no suspect is to wait for it
+		process.end(l) // nobody here will see it end, and no suspect is to wait for it
 	}
 	return fmt.Errorf("webhook: drain queue %q: still running or not settled, their leases are kept: %s", e.c.Queue, e.leases.names(10))
 }
@@ -165,7 +165,9 @@ func (e *Engine) claim(ctx context.Context) error {
 		case <-poll.C:
 		}
 		next := e.c.Poll
-		if err := e.claimAll(ctx); err != nil {
+		if err := e.claimAll(ctx); errors.Is(err, errIsolated) {
+			next = min(next, isolatedPoll)
+		} else if err != nil {
 			if ctx.Err() != nil {
 				return nil
 			}
@@ -196,8 +198,13 @@ func (e *Engine) claimAll(ctx context.Context) error {
 			return nil
 		}
 		c := store.Claim{Free: free, Max: min(n, maxClaim), Bytes: maxClaimBytes, Lease: e.c.Lease}
+		if !process.ask() {
+			return errIsolated
+		}
 		start := time.Now() // no lease begins before
 		ds, err := e.claimOnce(ctx, c)
+		process.hold(len(ds))
+		process.part()
 		if err != nil {
 			return err
 		}
@@ -212,6 +219,13 @@ func (e *Engine) claimAll(ctx context.Context) error {
 	}
 	return nil
 }
+
+// errIsolated says that a suspect runs alone: nothing may be claimed now.
+var errIsolated = errors.New("webhook: a suspect runs alone")
+
+// isolatedPoll is how often it is looked whether that is over: it is rare, and its
+// end is in another engine's hands.
+const isolatedPoll = 50 * time.Millisecond
 
 // claimOnce claims under a context that outlives ctx: leases that were taken by a
 // claim which was then cancelled would be nobody's until they run out.

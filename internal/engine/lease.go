@@ -16,8 +16,7 @@ type lease struct {
 	d      *store.Delivery
 	ctx    context.Context // of the attempt: ends with the lease, and with the drain
 	cancel context.CancelCauseFunc
-
-	presence presence // guarded by solitude.mu
+	ended  bool // guarded by custody.mu
 
 	// The times are read by the monotonic clock: one that is set moves nothing.
 	mu    sync.Mutex
@@ -143,7 +142,7 @@ func (e *Engine) renewAll(ctx context.Context) bool {
 	var due []*lease
 	for _, l := range e.leases.all() {
 		if l.overdue(now) {
-			process.leave(l)
+			process.end(l)
 			continue
 		}
 		due = append(due, l)

@@ -196,10 +196,15 @@ func (s *slots) done(destination string) {
 	}
 	s.mu.Unlock()
 	if call {
-		select {
-		case s.kick <- struct{}{}:
-		default:
-		}
+		s.call()
+	}
+}
+
+// call has the claim loop look at the store.
+func (s *slots) call() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
 	}
 }
 
