@@ -162,7 +162,7 @@ func (b *logbook) having(t testing.TB, key, value string) []map[string]any {
 	for line := range strings.Lines(b.String()) {
 		var r map[string]any
 		require.NoError(t, json.Unmarshal([]byte(line), &r), line)
-		if s, _ := r[key].(string); strings.Contains(s, value) {
+		if s, ok := r[key].(string); ok && strings.Contains(s, value) {
 			found = append(found, r)
 		}
 	}
