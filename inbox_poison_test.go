@@ -62,6 +62,9 @@ func TestPoison_SuspectRunsAlone(t *testing.T) {
 		pass(time.Second)
 		r.add(event("i1", "innocent"), event("i2", "innocent"))
 		neighbour.add(event("n2", "innocent"))
+		pass(3 * time.Second)
+		require.Equal(t, map[store.State]int{store.Processing: 1, store.Queued: 2}, r.states(), "no lease beside the suspect's")
+		require.Equal(t, map[store.State]int{store.Processed: 1, store.Queued: 1}, neighbour.states())
 		pass(time.Minute)
 
 		require.Equal(t, []string{"n1 begins", "n1 ends", "suspect begins", "suspect ends"}, j.lines[:4])
