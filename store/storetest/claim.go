@@ -249,7 +249,7 @@ func claimOthers(t *tester) {
 // due, blocked, or due for destinations that were not asked for.
 func claimCost(t *tester) {
 	const (
-		crowd = 4000
+		crowd = 2000
 		tries = 15
 	)
 	quickest := func() time.Duration {

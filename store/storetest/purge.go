@@ -122,7 +122,7 @@ func purgeEvent(t *tester) {
 // Purge deletes a small batch a call, says 0 when nothing is left, and not
 // before.
 func purgeBatches(t *tester) {
-	const n = 3000
+	const n = 2000
 	for range n / 500 {
 		var adds []store.Add
 		for range 500 {

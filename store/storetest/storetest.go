@@ -58,8 +58,9 @@ type Backend struct {
 	// Open returns a new, empty store, and closes it with t.Cleanup. Required.
 	Open func(t testing.TB) store.Store
 
-	// Advance moves st's clock by d, also backwards. Required. Whether the
-	// offset survives Reopen does not matter.
+	// Advance moves st's clock by d, also backwards, and is called beside
+	// other methods. Required. Whether the offset survives Reopen does not
+	// matter.
 	Advance func(st store.Store, d time.Duration)
 
 	// Reopen closes st, opens what it kept, and closes that with t.Cleanup.

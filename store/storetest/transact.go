@@ -347,7 +347,7 @@ func transactOthers(t *tester) {
 		select {
 		case a := <-done: // others may go first, unless there is one writer
 			if t.b.OneWriter {
-				return fmt.Errorf("commit beside an open transaction of the only writer: %v", a.err)
+				return fmt.Errorf("commit beside an open transaction of the only writer: %v", a.err) //nolint:errorlint // nil, as it may be, is not to be wrapped
 			}
 			done <- a
 		case <-time.After(50 * time.Millisecond):
