@@ -18,7 +18,7 @@ const kills = 20
 // TestKill: whatever was answered 2xx is processed or dead, and nothing takes
 // effect twice.
 func TestKill(t *testing.T) {
-	a, suicides := kill(t, "")
+	a, suicides := kill(t, "", kills)
 	require.Empty(t, a.problems())
 	require.Greater(t, len(a.acked), 100, "too little was sent for the account to mean anything")
 	require.Positive(t, suicides, "it never died at a point of its own")
@@ -34,19 +34,19 @@ func TestKill_SeesSabotage(t *testing.T) {
 		effectOutside: "took effect 2 times",
 	} {
 		t.Run(sabotage, func(t *testing.T) {
-			a, _ := kill(t, sabotage)
+			a, _ := kill(t, sabotage, kills/2)
 			require.Contains(t, strings.Join(a.problems(), "\n"), problem)
 		})
 	}
 }
 
-// kill kills a receiver again and again while a sender sends, lets both finish,
+// kill kills a receiver so many times while a sender sends, lets both finish,
 // and returns the account, and how often the receiver killed itself.
-func kill(t *testing.T, sabotage string) (a account, suicides int) {
+func kill(t *testing.T, sabotage string, times int) (a account, suicides int) {
 	t.Helper()
 	s := newStage(t, envSabotage+"="+sabotage)
 	finish := s.sender()
-	for killed := 0; killed < kills; {
+	for killed := 0; killed < times; {
 		receiver, exited := s.receiver(1000)
 		select {
 		case err := <-exited: // before it was ready, or soon after: by its own hand
