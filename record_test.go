@@ -1,0 +1,163 @@
+package webhook
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"net/http"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/surehook/webhook/store"
+)
+
+// These tests stand inside the package: nothing shows an add to the outside.
+
+func TestRecord_RoundTrip(t *testing.T) {
+	at := time.Date(2026, 11, 24, 8, 0, 0, 123456000, time.UTC)
+	for name, e := range map[string]Event{
+		"nothing but an id": {ID: "1"},
+		"everything": {
+			Tenant: "acme", Source: "stripe", ID: "evt_1", Type: "invoice.paid", Subject: "cus_1", Time: at,
+			Headers: http.Header{"Content-Type": {"application/json"}, "X-Two": {"a", "b"}, "X-None": nil},
+			Body:    []byte(`{"a":1}`), Proof: Proof{ID: true, Type: true, Time: true, SecretID: "k2"},
+		},
+		"one fact of the proof": {ID: "1", Proof: Proof{Type: true}},
+		"bytes in all texts": {
+			Tenant: "\x00\xff", Source: "\n", ID: "\xc3\x28", Type: "\u2028", Subject: "</script>",
+			Headers: http.Header{"X-Latin": {"caf\xe9"}, "X-Nul": {"\x00", "\x00AAAA"}, "\xff": {"", "<&>\u2029"}},
+			Body:    []byte{0, 0xff, 0xfe}, Proof: Proof{SecretID: "\xff"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, err := addOf("inbox", e, time.Hour, []string{"billing"})
+			require.NoError(t, err)
+			require.Equal(t, []store.Target{{Destination: "billing"}}, a.To)
+			require.Equal(t, time.Hour, a.Known)
+			back, err := EventOf(a.Record)
+			require.NoError(t, err)
+			require.Equal(t, e, back)
+		})
+	}
+}
+
+func TestRecord_NonceIsMadeForEachAdd(t *testing.T) {
+	a, _ := addOf("inbox", Event{ID: "1"}, 0, nil)
+	b, _ := addOf("inbox", Event{ID: "1"}, 0, nil)
+	require.NotEqual(t, a.Nonce, b.Nonce)
+	require.Equal(t, a.Identity, b.Identity)
+}
+
+// Of the names that what is stored depends on none may change: events that were
+// stored by an earlier version are read, and known, by a later one.
+func TestRecord_FormatIsStable(t *testing.T) {
+	a, err := addOf("inbox", Event{
+		Tenant: "acme", Source: "stripe", ID: "evt_1", Headers: http.Header{"Content-Type": {"text/plain"}},
+		Body: []byte("x"), Proof: Proof{ID: true, SecretID: "k1", Keys: [][]byte{{1}}},
+	}, 0, nil)
+	require.NoError(t, err)
+	require.Equal(t, "d415630a7132f69c", hex.EncodeToString(a.Identity[:8]))
+	require.Equal(t, "ffdbde0437a50f20", hex.EncodeToString(a.Keys[0][:8]))
+	require.Equal(t, sha256.Sum256([]byte("x")), a.Digest)
+	require.JSONEq(t, `{"h":{"Content-Type":["text/plain"]},"p":{"id":true,"secret":"k1"}}`, string(a.Record.Head))
+}
+
+func TestRecord_Trace(t *testing.T) {
+	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for value, want := range map[string]string{good: good, "": "", good + "-x": "", good[1:]: ""} {
+		a, err := addOf("inbox", Event{ID: "1", Headers: http.Header{"Traceparent": {value}}}, 0, nil)
+		require.NoError(t, err)
+		require.Equal(t, want, a.Record.Trace)
+	}
+}
+
+func TestEventOf_ErasedAndBroken(t *testing.T) {
+	e, err := EventOf(&store.Record{ID: "1", Type: "t"})
+	require.NoError(t, err)
+	require.Equal(t, Event{ID: "1", Type: "t"}, e)
+
+	_, err = EventOf(&store.Record{ID: "1", Head: []byte(`{"h":"s3cret"}`)})
+	require.EqualError(t, err, "webhook: read back event: its head of 14 bytes is not what was written: *json.UnmarshalTypeError")
+}
+
+func FuzzRecord(f *testing.F) {
+	f.Add("", "shop", "1", "order.paid", "cus_1", "Content-Type", "application/json", "k1", []byte(`{"a":1}`), int64(0), false)
+	f.Add("\x00", "\xff", "\xc3\x28", "a\nb", "\u2028", "\x00AA==", "\x00", "\x00!", []byte{0}, int64(1e18), true)
+	f.Add("t", "s", "", "", "", "X", "caf\xe9", "", []byte(nil), int64(-1), true)
+	f.Fuzz(func(t *testing.T, tenant, source, id, typ, subject, header, value, secret string, body []byte, unix int64, proven bool) {
+		e := Event{
+			Tenant: tenant, Source: source, ID: id, Type: typ, Subject: subject, Time: time.Unix(unix%1e10, 0).UTC(),
+			Headers: http.Header{header: {value, value + "\xff"}}, Body: body,
+			Proof: Proof{ID: proven, SecretID: secret},
+		}
+		a, err := addOf("inbox", e, time.Hour, []string{"billing"})
+		if err != nil {
+			return
+		}
+		back, err := EventOf(a.Record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.ID == "" {
+			sum := sha256.Sum256(body)
+			e.ID = hex.EncodeToString(sum[:])
+		}
+		if !bytes.Equal(e.Body, back.Body) {
+			t.Fatalf("body %q came back as %q", e.Body, back.Body)
+		}
+		e.Body, back.Body = nil, nil
+		if !reflect.DeepEqual(e, back) {
+			t.Fatalf("%#v\ncame back as\n%#v", e, back)
+		}
+		other := e
+		other.ID += "\x00"
+		b, err := addOf("inbox", other, time.Hour, nil)
+		if err == nil && b.Identity == a.Identity {
+			t.Fatal("two ids, one identity")
+		}
+	})
+}
+
+// FuzzEventOf reads heads that no version of this package wrote: they are refused
+// or read, and never quoted.
+func FuzzEventOf(f *testing.F) {
+	for _, head := range []string{
+		"", "{}", "null", "[]", `{"h":null,"p":null}`, `{"h":{"A":["b"]},"p":{"id":true}}`, `{"h":{"A":"s3cret"}}`,
+		`{"h":{"\u0000QQ==":["\u0000not base64"]}}`, `{"p":{"secret":"\u0000/w=="}}`, `{"x":1}`, "{", "\xff",
+	} {
+		f.Add([]byte(head))
+	}
+	f.Fuzz(func(t *testing.T, head []byte) {
+		r := &store.Record{ID: "1", Source: "shop", Head: head, Body: []byte("b")}
+		e, err := EventOf(r)
+		if err != nil {
+			if len(head) > 40 && bytes.Contains([]byte(err.Error()), head) {
+				t.Fatalf("quoted: %v", err)
+			}
+			return
+		}
+		if e.ID != "1" || e.Source != "shop" || string(e.Body) != "b" {
+			t.Fatalf("%#v", e)
+		}
+		// What was read can be written, and read again as the same.
+		a, err := addOf("inbox", e, 0, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := EventOf(a.Record)
+		if err != nil || !reflect.DeepEqual(normal(e), normal(again)) {
+			t.Fatalf("%#v\nthen\n%#v\n%v", e, again, err)
+		}
+	})
+}
+
+// normal is e with an empty map of headers as none.
+func normal(e Event) Event {
+	if len(e.Headers) == 0 {
+		e.Headers = nil
+	}
+	return e
+}
