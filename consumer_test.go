@@ -1,0 +1,85 @@
+package webhook_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// consumer is a service that imports the core.
+const consumer = `package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/provider"
+	"github.com/surehook/webhook/store/memory"
+)
+
+func main() {
+	inbox := webhook.Must(webhook.NewInbox(memory.New(), webhook.InboxConfig{}))
+	verifier := webhook.Must(provider.StandardWebhooks("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+	inbox.Handle("billing", func(context.Context, webhook.Event) error { return nil })
+	fmt.Println(webhook.Verify("shop", verifier)(inbox.Receive("billing")))
+}
+`
+
+// TestConsumer_GetsNoDriver builds a module that requires the core alone, and
+// looks for databases in what it is made of: in its module graph, which a
+// company's scanner reads, and in the program.
+func TestConsumer_GetsNoDriver(t *testing.T) {
+	checkout, err := os.Getwd()
+	require.NoError(t, err)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(consumer), 0o600))
+	goCommand(t, dir, "mod", "init", "example.com/consumer")
+	goCommand(t, dir, "mod", "edit", "-require="+root+"@v0.0.0", "-replace="+root+"="+checkout)
+	goCommand(t, dir, "mod", "tidy")
+	goCommand(t, dir, "build", "-o", os.DevNull, ".")
+
+	graph := strings.Fields(goCommand(t, dir, "list", "-m", "-f", "{{.Path}}", "all"))
+	require.Contains(t, graph, root)
+	for driver, backend := range drivers(t) {
+		assert.NotContains(t, graph, driver, "whoever imports the core gets a dependency of %s", backend)
+	}
+	sum, err := os.ReadFile(filepath.Join(dir, "go.sum"))
+	require.NoError(t, err)
+	for driver, backend := range drivers(t) {
+		assert.NotContains(t, string(sum), driver+" ", "whoever imports the core gets a dependency of %s", backend)
+	}
+
+	linked := strings.Fields(goCommand(t, dir, "list", "-deps", "."))
+	require.Contains(t, linked, root)
+	assert.NotContains(t, linked, "database/sql")
+}
+
+// drivers returns the modules that the backends require and the core does not:
+// each driver, and each backend itself.
+func drivers(t *testing.T) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for _, module := range modules(t) {
+		if !strings.HasPrefix(module, "store/") {
+			continue
+		}
+		found[root+"/"+module] = module
+		for _, r := range requirements(t, module) {
+			// Of golang.org/x everybody has something.
+			if !r.Indirect && !strings.HasPrefix(r.Path, "golang.org/x/") {
+				found[r.Path] = module
+			}
+		}
+	}
+	delete(found, root)
+	for _, r := range requirements(t, ".") {
+		delete(found, r.Path)
+	}
+	require.NotEmpty(t, found, "no backend with a driver: this test looks for nothing")
+	return found
+}
