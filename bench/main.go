@@ -1,0 +1,134 @@
+// Command bench measures what a durable acknowledgement costs, side by side on
+// one machine:
+//
+//   - over HTTP, under the load of wrk: a handler that only verifies, one that
+//     also appends to a file, and an Inbox on SQLite and in memory;
+//   - without HTTP: the full cycle of an event, add → handler → processed, on
+//     SQLite, beside the queue library goqite.
+//
+// Figures of one machine say little, their ratios more: rounds are interleaved,
+// each in a process and a folder of its own, and the table shows medians.
+//
+//	make bench                        # all of it, about four minutes
+//	cd bench && go run . -only cycle
+//	cd bench && go run . -only http -rounds 1 -profile /tmp
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// connections is how many requests, and adders, are under way at once.
+const connections = 64
+
+// bodySize is that of an event.
+const bodySize = 1024
+
+// plan is what the flags ask for.
+type plan struct {
+	dir     string // for everything that is written; on the disk to be measured
+	only    string
+	profile string
+	rounds  int
+	window  time.Duration
+}
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "serve" {
+		exit(serveMain(os.Args[2:]))
+	}
+	var p plan
+	flag.StringVar(&p.dir, "dir", "", "folder for the files, on the disk to be measured (default: the user's cache folder)")
+	flag.StringVar(&p.only, "only", "", "http or cycle (default: both)")
+	flag.StringVar(&p.profile, "profile", "", "folder for a CPU profile of each HTTP row, taken in an extra round that does not count")
+	flag.IntVar(&p.rounds, "rounds", 5, "rounds of each row")
+	flag.DurationVar(&p.window, "window", 6*time.Second, "length of a round")
+	flag.Parse()
+
+	// An interrupted run stops its servers and removes its files, too.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	exit(run(ctx, p))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func run(ctx context.Context, p plan) error {
+	// Not the system's temporary folder: that may be memory, where durable
+	// writes cost nothing.
+	if p.dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return err
+		}
+		p.dir = cache
+	}
+	dir, err := os.MkdirTemp(p.dir, "webhook-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	p.dir = dir
+
+	sync, err := syncTime(dir)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%s, %d of its cores, %s, %s, %s\n", processor(), runtime.GOMAXPROCS(0), kernel(), runtime.Version(), time.Now().Format(time.DateOnly))
+	fmt.Printf("one append of %d bytes with fdatasync: %v (median)\n", bodySize, sync.Round(time.Microsecond))
+
+	if p.only == "" || p.only == "http" {
+		if err := measureHTTP(ctx, p); err != nil {
+			return err
+		}
+	}
+	if p.only == "" || p.only == "cycle" {
+		if err := measureCycles(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// processor names the machine's.
+func processor() string {
+	info, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return runtime.GOARCH
+	}
+	for line := range strings.Lines(string(info)) {
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
+
+func kernel() string {
+	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
+	if err != nil {
+		return runtime.GOOS
+	}
+	return "Linux " + strings.TrimSpace(string(release))
+}
+
+// median returns the middle one of values, which it sorts.
+func median[T cmp.Ordered](values []T) T {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
