@@ -293,17 +293,24 @@ func TestFault_RenewalIsLocked(t *testing.T) {
 
 // What the store refuses to keep of an attempt does not keep it from being settled.
 func TestFault_AttemptIsBadData(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, webhook.QueueConfig{})
-		r.inbox.Handle("billing", func(context.Context, webhook.Event) error { return webhook.Permanent(errors.New("odd")) })
-		r.run()
-		r.st.onCommit(failingCommit(store.ErrBadData, func(b *store.Batch) bool {
-			return hasSettles(b) && (b.Settles[0].Attempt != nil || b.Settles[0].Reason != "")
-		}))
-		r.add(event("1", "billing"))
-		pass(time.Second)
-		require.Equal(t, store.Dead, r.only().State)
-	})
+	for name, lost := range map[string]int{"tried": 0, "not tried": 5} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, webhook.QueueConfig{})
+				r.inbox.Handle("billing", func(context.Context, webhook.Event) error { return webhook.Permanent(errors.New("odd")) })
+				r.add(event("1", "billing"))
+				for range lost {
+					r.lose("billing")
+				}
+				r.st.onCommit(failingCommit(store.ErrBadData, func(b *store.Batch) bool {
+					return hasSettles(b) && (b.Settles[0].Attempt != nil || b.Settles[0].Reason != "")
+				}))
+				r.run()
+				pass(time.Second)
+				require.Equal(t, store.Dead, r.only().State)
+			})
+		})
+	}
 }
 
 // A store that forgets to answer is no reason to believe that it wrote.
