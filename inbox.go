@@ -241,7 +241,7 @@ func (i *Inbox) add(ctx context.Context, events []Event, names []string, horizon
 		return nil, fmt.Errorf("webhook: add to queue %q: %w", i.c.Queue.Name, ErrQueueFull)
 	}
 	known := max(keepKeys, horizon+24*time.Hour, i.c.Queue.Retention.Keys)
-	adds := make([]store.Add, len(events))
+	adds, kept := make([]store.Add, len(events)), make([]any, len(events))
 	for k, e := range events {
 		to := names
 		if len(e.To) > 0 {
@@ -254,9 +254,9 @@ func (i *Inbox) add(ctx context.Context, events []Event, names []string, horizon
 		if err != nil {
 			return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
 		}
-		adds[k] = a
+		adds[k], kept[k] = a, keptOf(e, &a)
 	}
-	added, err := i.engine.Add(ctx, adds)
+	added, err := i.engine.Add(ctx, adds, kept)
 	if err != nil {
 		return nil, fmt.Errorf("webhook: add to queue %q: %w", i.c.Queue.Name, err)
 	}

@@ -31,7 +31,7 @@ var (
 )
 
 // attempt makes one try of d: the inbox's half of the engine.
-func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, out *engine.Outcome) {
+func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *engine.Outcome) {
 	if d.Lost >= maxLost {
 		*out = engine.Outcome{To: store.Dead, Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost)}
 		return
@@ -53,12 +53,16 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, out *engine.Outc
 		}
 		*out = safeOutcome(d, r.do.Retry, err, start)
 	}()
-	e, rerr := EventOf(d.Record)
-	if rerr != nil {
-		err = Permanent(rerr)
-		return
+	e, known := event.(*Event)
+	if !known {
+		read, rerr := EventOf(d.Record)
+		if rerr != nil {
+			err = Permanent(rerr)
+			return
+		}
+		e = &read
 	}
-	err = invoke(ctx, r.h, e)
+	err = invoke(ctx, r.h, *e)
 }
 
 // safeOutcome is outcome where err or policy, which are the program's own, may

@@ -86,7 +86,7 @@ func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, 
 		Digest:   digest,
 		Record: &store.Record{
 			Tenant: e.Tenant, Source: e.Source, ID: e.ID, Type: e.Type, Subject: e.Subject,
-			Time: e.Time, Trace: traceparent(e.Headers), Head: encoded, Body: e.Body,
+			Time: stored(e.Time), Trace: traceparent(e.Headers), Head: encoded, Body: e.Body,
 		},
 		To: make([]store.Target, len(to)),
 	}
@@ -98,6 +98,28 @@ func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, 
 		a.To[i].Destination = name
 	}
 	return a, nil
+}
+
+// keptOf returns what EventOf would read back from a's record, of which e is the
+// event: the same, without the work.
+func keptOf(e Event, a *store.Add) *Event {
+	r := a.Record
+	k := &Event{
+		Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject, Time: r.Time, Body: r.Body,
+		Proof: Proof{ID: e.Proof.ID, Type: e.Proof.Type, Time: e.Proof.Time, SecretID: e.Proof.SecretID},
+	}
+	if len(e.Headers) > 0 {
+		k.Headers = e.Headers
+	}
+	return k
+}
+
+// stored returns t as a store keeps it.
+func stored(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Microsecond)
 }
 
 // arm makes a text fit for JSON, whose strings are UTF-8 while headers are bytes:

@@ -20,8 +20,10 @@ const addPatience = 3 * time.Second
 // Add commits adds, whose Lease fields it sets, in one batch, and has those that
 // were born leased attempted at once. After an error that says nothing of the
 // outcome the same batch is committed again for three seconds; when Add then
-// returns an error, nothing may be acknowledged, though it may be there.
-func (e *Engine) Add(ctx context.Context, adds []store.Add) ([]store.Added, error) {
+// returns an error, nothing may be acknowledged, though it may be there. events
+// has for each add what its attempts are handed, so that the face need not read
+// back from a record what it has just written.
+func (e *Engine) Add(ctx context.Context, adds []store.Add, events []any) ([]store.Added, error) {
 	reserved := e.reserve(adds)
 	start := time.Now() // no born lease begins before
 	res, err := e.commitAdds(ctx, &store.Batch{Adds: adds}, start)
@@ -35,7 +37,7 @@ func (e *Engine) Add(ctx context.Context, adds []store.Add) ([]store.Added, erro
 		e.warn.Do(e.warnIdle)
 	}
 	for i := range adds {
-		e.startBorn(&adds[i], &res.Adds[i], start)
+		e.startBorn(&adds[i], events[i], &res.Adds[i], start)
 	}
 	return res.Adds, nil
 }
@@ -92,7 +94,7 @@ func (e *Engine) release(destination string) {
 
 // startBorn starts the attempts of the leases that a was given, not before from,
 // and frees the slots of those that it was not.
-func (e *Engine) startBorn(add *store.Add, a *store.Added, from time.Time) {
+func (e *Engine) startBorn(add *store.Add, event any, a *store.Added, from time.Time) {
 	for i := range add.To {
 		if add.To[i].Lease == 0 {
 			continue
@@ -103,7 +105,7 @@ func (e *Engine) startBorn(add *store.Add, a *store.Added, from time.Time) {
 		}
 		d := a.Deliveries[i]
 		d.Queue, d.Destination, d.OrderKey, d.Record = e.c.Queue, add.To[i].Destination, add.To[i].OrderKey, add.Record
-		e.start(&d, from)
+		e.start(&d, event, from)
 	}
 }
 

@@ -11,14 +11,36 @@ import (
 )
 
 // start has d, whose slot is taken and whose lease began not before from,
-// attempted in a goroutine of its own. It ends with the settle, at the latest
-// when Run does, unless the handler never returns.
-func (e *Engine) start(d *store.Delivery, from time.Time) {
+// attempted in a goroutine of its own. That ends with Run, unless the handler
+// never returns.
+func (e *Engine) start(d *store.Delivery, event any, from time.Time) {
 	ctx, cancel := context.WithCancelCause(store.WithLeased(e.work, d))
-	l := &lease{d: d, cancel: cancel, good: from.Add(e.c.Lease)}
+	l := &lease{d: d, event: event, cancel: cancel, good: from.Add(e.c.Lease)}
 	l.ctx = context.WithValue(ctx, leaseKey{}, l)
 	e.leases.add(l)
-	go e.attempt(l)
+	select {
+	case e.hands <- l:
+	default:
+		go e.attempts(l)
+	}
+}
+
+// attempts makes one attempt after the other: a goroutine that stays has its stack
+// grown already. Not more of them rest than can run.
+func (e *Engine) attempts(l *lease) {
+	for {
+		e.attempt(l)
+		if e.resting.Add(1) > int64(e.c.Concurrency) {
+			e.resting.Add(-1)
+			return
+		}
+		select {
+		case l = <-e.hands:
+			e.resting.Add(-1)
+		case <-e.stopping:
+			return
+		}
+	}
 }
 
 // attempt waits for its turn, makes one try, and settles it.
@@ -35,7 +57,7 @@ func (e *Engine) attempt(l *lease) {
 		return
 	}
 	defer e.finish(l, &out) // deferred, since a handler may leave by runtime.Goexit
-	e.do(l.ctx, l.d, &out)
+	e.do(l.ctx, l.d, l.event, &out)
 }
 
 // enter waits until l may run: false if the drain begins, the lease is lost or

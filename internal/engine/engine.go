@@ -22,7 +22,8 @@ import (
 
 // Attempt makes one try of d and sets out. It must set out also when it is left
 // by runtime.Goexit, hence in a deferred call: out is read whatever happens.
-type Attempt func(ctx context.Context, d *store.Delivery, out *Outcome)
+// event is what Add was given for d's record, nil if d was claimed.
+type Attempt func(ctx context.Context, d *store.Delivery, event any, out *Outcome)
 
 // Outcome is what becomes of a delivery after an attempt, as in store.Settle.
 type Outcome struct {
@@ -63,6 +64,8 @@ type Engine struct {
 	health health
 
 	unsettled atomic.Int64 // attempts that have ended and wait for their settle
+	hands     chan *lease  // to goroutines that rest between attempts
+	resting   atomic.Int64 // how many do
 
 	state    atomic.Int32  // one of the constants below
 	stopping chan struct{} // closed when the drain begins
@@ -88,6 +91,7 @@ func New(st store.Store, c Config, do Attempt, obs *observe.Observer) *Engine {
 		slots:    newSlots(c.Concurrency),
 		leases:   leases{m: map[*lease]struct{}{}},
 		stopping: make(chan struct{}),
+		hands:    make(chan *lease),
 	}
 }
 
@@ -210,7 +214,7 @@ func (e *Engine) claimAll(ctx context.Context) error {
 		}
 		more := e.slots.claimed(c, ds)
 		for i := range ds {
-			e.start(&ds[i], start)
+			e.start(&ds[i], nil, start)
 		}
 		e.slots.give(true)
 		if !more {

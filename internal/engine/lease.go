@@ -14,6 +14,7 @@ import (
 // lease is the right to attempt d, from its claim to its settle.
 type lease struct {
 	d      *store.Delivery
+	event  any             // for the attempt, see Attempt
 	ctx    context.Context // of the attempt: ends with the lease, and with the drain
 	cancel context.CancelCauseFunc
 	ended  bool // guarded by custody.mu
