@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,7 +29,9 @@ type Group[J, R any] struct {
 
 	mu      sync.Mutex
 	idle    sync.Cond    // signalled when a writer ends or a job leaves the side
+	patient *time.Timer  // starts a writer when the patience of those pending ends; nil: not set
 	pending []*job[J, R] // not yet taken by a writer, in order of arrival
+	urgent  int          // how many of them have no patience
 	writing int          // writers that run, at most c.Writes
 	aside   int          // jobs that wait for their next try
 	closed  bool
@@ -42,6 +45,10 @@ type GroupConfig[J any] struct {
 	MaxBytes int           // of one write; default 8 MiB. A larger job goes alone
 	Writes   int           // how many may be under way at once; default 1
 	Timeout  time.Duration // of one write, and of the tries of one job; default 10 s
+
+	// Patience is how long a job may wait for another that cannot, and go with
+	// it; default 0, at once. Jobs for which nobody waits halve the writes so.
+	Patience func(J) time.Duration
 }
 
 // job is one caller's. The fields below done are guarded by Group.mu.
@@ -52,6 +59,7 @@ type job[J, R any] struct {
 	r            R
 	err          error
 
+	by    time.Time // it has patience until then; zero: none
 	taken bool      // by a writer: the caller stays until it is written
 	left  bool      // its caller is gone
 	alone bool      // it was a culprit of the moment: it goes without company
@@ -110,6 +118,11 @@ func (g *Group[J, R]) Do(ctx context.Context, j J) (R, error) {
 		return none, err
 	}
 	jb := &job[J, R]{j: j, items: g.c.Items(j), bytes: g.c.Bytes(j), done: make(chan struct{})}
+	if g.c.Patience != nil {
+		if p := g.c.Patience(j); p > 0 {
+			jb.by = time.Now().Add(p)
+		}
+	}
 
 	g.mu.Lock()
 	if g.closed {
@@ -141,6 +154,7 @@ func (g *Group[J, R]) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
+	g.rouse()
 	for g.writing > 0 || g.aside > 0 {
 		g.idle.Wait()
 	}
@@ -149,10 +163,39 @@ func (g *Group[J, R]) Close() {
 // push queues jb and sees to it that somebody writes. g.mu is held.
 func (g *Group[J, R]) push(jb *job[J, R]) {
 	g.pending = append(g.pending, jb)
-	if g.writing < g.c.Writes {
+	if jb.by.IsZero() {
+		g.urgent++
+	}
+	g.rouse()
+}
+
+// rouse starts a writer if there is something that it should write now, and a
+// timer if there is something to be written later. g.mu is held.
+func (g *Group[J, R]) rouse() {
+	if len(g.pending) == 0 || g.writing == g.c.Writes {
+		return
+	}
+	wait := g.wait()
+	switch {
+	case wait <= 0:
 		g.writing++
 		go g.run()
+	case g.patient == nil:
+		g.patient = time.AfterFunc(wait, func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.patient = nil
+			g.rouse()
+		})
 	}
+}
+
+// wait returns how long all that are pending can wait for company. g.mu is held.
+func (g *Group[J, R]) wait() time.Duration {
+	if g.urgent > 0 || g.closed || len(g.pending) == 0 {
+		return 0
+	}
+	return time.Until(g.pending[0].by)
 }
 
 // leave takes out jb, which no writer has. g.mu is held.
@@ -160,13 +203,16 @@ func (g *Group[J, R]) leave(jb *job[J, R]) {
 	jb.left = true // seen by retry, if jb waits on the side
 	for i, p := range g.pending {
 		if p == jb {
-			g.pending = append(g.pending[:i], g.pending[i+1:]...)
+			g.pending = slices.Delete(g.pending, i, i+1)
+			if jb.by.IsZero() {
+				g.urgent--
+			}
 			return
 		}
 	}
 }
 
-// run writes until nothing is pending.
+// run writes until nothing is pending that cannot wait.
 func (g *Group[J, R]) run() {
 	for {
 		// Those whose write has just ended are about to run, and to come back:
@@ -176,13 +222,14 @@ func (g *Group[J, R]) run() {
 			runtime.Gosched()
 		}
 		g.mu.Lock()
-		jobs := g.take()
-		if len(jobs) == 0 {
+		if len(g.pending) == 0 || g.wait() > 0 {
 			g.writing--
+			g.rouse()
 			g.idle.Broadcast()
 			g.mu.Unlock()
 			return
 		}
+		jobs := g.take()
 		g.mu.Unlock()
 		g.do(jobs)
 	}
@@ -200,6 +247,9 @@ func (g *Group[J, R]) take() []*job[J, R] {
 			break
 		}
 		jb.taken = true
+		if jb.by.IsZero() {
+			g.urgent--
+		}
 		jobs = append(jobs, jb)
 		items, bytes, n = items+jb.items, bytes+jb.bytes, n+1
 		if jb.alone {
@@ -261,7 +311,7 @@ func (g *Group[J, R]) putAside(jb *job[J, R]) bool {
 		return false
 	}
 	jb.tries++
-	jb.alone, jb.taken = true, false
+	jb.alone, jb.taken, jb.by = true, false, time.Time{}
 	g.aside++
 	time.AfterFunc(wait, func() { g.retry(jb) })
 	return true
