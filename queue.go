@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -211,18 +212,36 @@ func (q *Queue) update(ctx context.Context, page []store.Delivery, c store.Chang
 
 // Rename moves the deliveries of a handler to its new name. The name is part of
 // what is stored, so whoever renames a handler calls this once, when no process
-// has the old one any more. What is being processed stays; an error then says
-// how many, and Rename is called again. An event that has a delivery under both
-// names keeps both.
+// has the old one any more, and before Run in the process that has the new one.
+// What is being processed stays; an error then says how many, and Rename is
+// called again. Leases that have run out, whose process is gone, are ended. An
+// event that has a delivery under both names keeps both.
 func (q *Queue) Rename(ctx context.Context, from, to string) error {
 	if from == "" || to == "" || from == to {
 		return fmt.Errorf("webhook: rename %q to %q: two different names are needed", from, to)
 	}
-	busy := 0
+	busy, err := q.move(ctx, from, to)
+	if err == nil && busy > 0 {
+		if err = q.handBack(ctx, from, busy); err == nil {
+			busy, err = q.move(ctx, from, to)
+		}
+	}
+	switch {
+	case err != nil:
+		return fmt.Errorf("webhook: rename in queue %q: %w", q.name, err)
+	case busy > 0:
+		return fmt.Errorf("webhook: rename %q to %q: %d deliveries are being processed: call again: %w", from, to, busy, store.ErrRetry)
+	}
+	return nil
+}
+
+// move changes the destination of what can be moved, and returns how many are
+// being processed.
+func (q *Queue) move(ctx context.Context, from, to string) (busy int, err error) {
 	for after := ""; ; {
 		page, next, err := q.st.Find(ctx, q.name, store.Filter{Destination: from}, after, pageSize)
 		if err != nil {
-			return fmt.Errorf("webhook: rename in queue %q: %w", q.name, err)
+			return busy, err
 		}
 		for _, d := range page {
 			if d.State == store.Processing {
@@ -230,17 +249,31 @@ func (q *Queue) Rename(ctx context.Context, from, to string) error {
 			}
 		}
 		if _, err := q.update(ctx, page, store.Change{Destination: to}); err != nil {
-			return err
+			return busy, err
 		}
 		if next == "" {
-			break
+			return busy, nil
 		}
 		after = next
 	}
-	if busy > 0 {
-		return fmt.Errorf("webhook: rename %q to %q: %d deliveries are being processed: call again: %w", from, to, busy, store.ErrRetry)
+}
+
+// handBack ends leases of a destination that have run out, n at most: only a
+// claim may, and where no process has the handler any more nobody claims.
+func (q *Queue) handBack(ctx context.Context, destination string, n int) error {
+	ds, err := q.st.Claim(ctx, q.name, store.Claim{Free: map[string]int{destination: n}, Max: min(n, pageSize), Lease: time.Minute})
+	if errors.Is(err, store.ErrBusy) || err == nil && len(ds) == 0 {
+		return nil // another process has the right to, or they still run
 	}
-	return nil
+	if err != nil {
+		return err
+	}
+	b := &store.Batch{Settles: make([]store.Settle, len(ds))}
+	for i := range ds {
+		b.Settles[i] = store.Settle{Delivery: ds[i].ID, Token: ds[i].Token, To: store.Queued}
+	}
+	_, err = q.st.Commit(ctx, b)
+	return err
 }
 
 // Pause holds a destination until Resume, in all processes and over restarts:

@@ -270,6 +270,32 @@ func TestQueue_Rename(t *testing.T) {
 	})
 }
 
+// A process that was killed in its handler leaves leases that no claim under the
+// new name would ever end.
+func TestQueue_RenameAfterACrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := newRig(t, webhook.QueueConfig{})
+		old.inbox.Handle("v1", new(collector).handle)
+		old.add(numbered("", 7, "v1")...)
+		old.lose("v1")
+		require.Equal(t, map[store.State]int{store.Processing: 7}, old.states())
+
+		r := newRigOn(t, old.mem, webhook.QueueConfig{})
+		var got collector
+		r.inbox.Handle("v2", got.handle)
+		r.st.onClaim(func(context.Context, store.Claim, claimFunc) ([]store.Delivery, error) { return nil, store.ErrBusy })
+		require.ErrorIs(t, r.inbox.Queue().Rename(t.Context(), "v1", "v2"), store.ErrRetry, "another process has the engine")
+		r.st.onClaim(nil)
+		require.NoError(t, r.inbox.Queue().Rename(t.Context(), "v1", "v2"))
+		r.run()
+		require.ElementsMatch(t, ids(numbered("", 7, "v1")), got.ids())
+		for _, d := range r.deliveries() {
+			require.Equal(t, 1, d.Lost)
+			require.Equal(t, store.OutcomeLost, d.Attempts[0].Outcome)
+		}
+	})
+}
+
 func TestQueue_PauseAndResume(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{})
