@@ -113,6 +113,9 @@ func (w *work) deliver(id, event int64, to place, t *store.Target, leases bool) 
 		ready, leased, until = end, w.now, end
 		out.State, out.Token, out.Until = store.Processing, 1, instant(end)
 		w.expires(to.lane, end)
+		if t.OrderKey == "" {
+			w.given = append(w.given, lease{id, 1, d.id, to.lane.id})
+		}
 	case head:
 		ready = free
 		w.ready(d, to.lane, free)

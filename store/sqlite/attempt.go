@@ -38,26 +38,27 @@ type successRest struct {
 	Response  []byte        `json:"response,omitempty"`
 }
 
-// record keeps the attempt of a settle: in the row that it returns, or in one of
-// its own.
-func (w *work) record(delivery int64, x *store.Settle) (success, error) {
+// ownOf returns what of a settle's attempt goes into the delivery's row: nothing,
+// where it needs one of its own.
+func ownOf(x *store.Settle) success {
 	a := x.Attempt
+	if a == nil || x.To != store.Processed || a.Outcome != store.OutcomeProcessed ||
+		a.Class != "" || a.Err != "" || !utf8.ValidString(a.Address) || !utf8.ValidString(a.TraceID) {
+		return success{}
+	}
+	own := success{started: startOf(a), took: int64(a.Duration)}
 	rest := successRest{
 		DNS: a.DNS, Connect: a.Connect, TLS: a.TLS, FirstByte: a.FirstByte,
 		Status: a.Status, Address: a.Address, TraceID: a.TraceID, Response: a.Response,
 	}
-	plain := x.To == store.Processed && a.Outcome == store.OutcomeProcessed &&
-		a.Class == "" && a.Err == "" && utf8.ValidString(a.Address) && utf8.ValidString(a.TraceID)
-	if !plain {
-		return success{}, w.insertAttempt(delivery, x.Token, a)
+	if !rest.empty() {
+		text, err := json.Marshal(rest)
+		if err != nil {
+			return success{} // numbers, valid text and bytes: it cannot be
+		}
+		own.rest = string(text)
 	}
-	own := success{started: startOf(a), took: int64(a.Duration)}
-	if rest.empty() {
-		return own, nil
-	}
-	text, err := json.Marshal(rest)
-	own.rest = string(text)
-	return own, err
+	return own
 }
 
 func (r *successRest) empty() bool {

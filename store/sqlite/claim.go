@@ -30,7 +30,7 @@ WHERE d.queue = ? AND d.name = ? AND l.next <= ?`
 
 	// By webhook_delivery_ready, in its order.
 	selectReady = `
-SELECT d.id, d.state, d.token, d.leased, length(e.body)
+SELECT d.id, d.state, d.token, d.leased, d.chain, length(e.body)
 FROM webhook_delivery d JOIN webhook_event e ON e.id = d.event
 WHERE d.lane = ? AND d.ready <= ? ORDER BY d.ready, d.id LIMIT ?`
 	selectNextReady = `SELECT coalesce(min(ready), 9223372036854775807) FROM webhook_delivery WHERE lane = ? AND ready IS NOT NULL`
@@ -74,8 +74,9 @@ func (s *Store) claim(ctx context.Context, queue string, c *store.Claim) (ds []s
 	if err != nil || len(lanes) == 0 {
 		return nil, err
 	}
+	var k claiming
 	err = s.writer.do(ctx, func(db session) error {
-		k := claiming{work: s.newWork(db, false), c: c}
+		k = claiming{work: s.newWork(db, false), c: c}
 		ids, err := k.claim(queue)
 		if err != nil {
 			return err
@@ -89,6 +90,7 @@ func (s *Store) claim(ctx context.Context, queue string, c *store.Claim) (ds []s
 	if err != nil {
 		return nil, err
 	}
+	k.committed()
 	return ds, nil
 }
 
@@ -225,7 +227,7 @@ func (k *claiming) take(due dueLane, n int) (more bool, err error) {
 			k.full = true
 			break
 		}
-		if err := k.lease(d, r); err != nil {
+		if err := k.lease(d, l, r); err != nil {
 			return false, err
 		}
 		k.room[d.id]--
@@ -254,16 +256,16 @@ func (k *claiming) take(due dueLane, n int) (more bool, err error) {
 
 // ready is a row that may be claimed.
 type ready struct {
-	id, token, leased int64
-	state             string
-	bytes             int
+	id, token, leased, chain int64
+	state                    string
+	bytes                    int
 }
 
 func (k *claiming) find(lane int64, n int) ([]ready, error) {
 	var found []ready
 	err := k.db.query(selectReady, func(v []driver.Value) error {
 		var r ready
-		err := scan(v, &r.id, &r.state, &r.token, &r.leased, &r.bytes)
+		err := scan(v, &r.id, &r.state, &r.token, &r.leased, &r.chain, &r.bytes)
 		found = append(found, r)
 		return err
 	}, lane, k.now, int64(n))
@@ -271,7 +273,7 @@ func (k *claiming) find(lane int64, n int) ([]ready, error) {
 }
 
 // lease leases one row, and records the attempt that was lost if its lease ran out.
-func (k *claiming) lease(d *destination, r ready) error {
+func (k *claiming) lease(d *destination, l *lane, r ready) error {
 	var lost int64
 	if r.state == processing {
 		lost = 1
@@ -289,6 +291,9 @@ func (k *claiming) lease(d *destination, r ready) error {
 	}
 	d.count(r.state, -1)
 	d.count(processing, 1)
+	if r.chain == 0 {
+		k.given = append(k.given, lease{r.id, r.token + 1, d.id, l.id})
+	}
 	k.taken = append(k.taken, r.id)
 	k.is[r.id] = true
 	return nil

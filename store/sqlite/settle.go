@@ -1,18 +1,21 @@
 package sqlite
 
-import "github.com/surehook/webhook/store"
+import (
+	"time"
+
+	"github.com/surehook/webhook/store"
+)
 
 const (
 	selectLeased = `
 SELECT destination, lane, state, token, order_key, chain FROM webhook_delivery WHERE id = ?`
 
-	// The caller has read the row in this transaction: its token was the last.
-	// One of an ordering key is made ready by the key, not here.
+	// The token is the fence. One of an ordering key is made ready by the key.
 	settleDelivery = `
 UPDATE webhook_delivery
 SET state = ?, chain = ?, due = coalesce(?, due), ready = ?, leased = NULL, until = NULL,
     spent = spent + ?, deferred = deferred + ?, finished = ?, reason = ?, started = ?, took = ?, success = ?
-WHERE id = ?`
+WHERE id = ? AND token = ? AND state = 'processing'`
 
 	renewDelivery = `UPDATE webhook_delivery SET until = ?, ready = ? WHERE id = ?`
 )
@@ -23,12 +26,9 @@ type leased struct {
 	state, orderKey                     string
 }
 
-// leased reads a delivery; nil if there is none of that id.
-func (w *work) leased(id string) (*leased, error) {
-	l := &leased{id: w.s.row(id)}
-	if l.id == 0 {
-		return nil, nil
-	}
+// leased reads a delivery; nil if there is none in that row.
+func (w *work) leased(row int64) (*leased, error) {
+	l := &leased{id: row}
 	found, err := one(w.db, selectLeased, []any{l.id}, &l.destination, &l.lane, &l.state, &l.token, &l.orderKey, &l.chain)
 	if err != nil || !found {
 		return nil, err
@@ -38,7 +38,17 @@ func (w *work) leased(id string) (*leased, error) {
 
 // settle ends a lease.
 func (w *work) settle(x *store.Settle) (store.Result, error) {
-	l, err := w.leased(x.Delivery)
+	row := w.s.row(x.Delivery)
+	if row == 0 {
+		return store.LeaseLost, nil
+	}
+	if given, ok := w.s.leases.take(row, x.Token); ok {
+		l := leased{id: row, destination: given.destination, lane: given.lane, token: given.token, state: processing}
+		if done, err := w.end(&l, x); done || err != nil {
+			return store.Done, err
+		}
+	}
+	l, err := w.leased(row)
 	switch {
 	case err != nil:
 		return 0, err
@@ -47,29 +57,20 @@ func (w *work) settle(x *store.Settle) (store.Result, error) {
 	case l.state != processing:
 		return store.AlreadySettled, nil
 	}
-	d, err := w.destinationByID(l.destination)
-	if err != nil {
-		return 0, err
-	}
+	_, err = w.end(l, x)
+	return store.Done, err
+}
 
-	var own success
-	if x.Attempt != nil {
-		if own, err = w.record(l.id, x); err != nil {
-			return 0, err
-		}
-		d.noted(x.Attempt.Outcome, w.now)
-	}
+// end writes what x says, unless the lease is not the delivery's last.
+func (w *work) end(l *leased, x *store.Settle) (done bool, err error) {
+	own := ownOf(x)
 	chain := orNull(l.chain)
 	var due, ready, finished, reason any
 	switch x.To {
 	case store.Queued:
-		at := after(w.now, x.After)
-		due = at
+		due = after(w.now, x.After)
 		if l.chain == 0 {
-			ready = at
-			if err := w.readyIn(d, l.lane, at); err != nil {
-				return 0, err
-			}
+			ready = due
 		}
 	case store.Dead:
 		finished, reason = w.now, []byte(x.Reason)
@@ -81,18 +82,33 @@ func (w *work) settle(x *store.Settle) (store.Result, error) {
 	default:
 		finished, reason, chain = w.now, []byte(x.Reason), nil
 	}
+	n, err := w.db.exec(settleDelivery, string(x.To), chain, due, ready, one0(x.Spend), one0(x.Defer), finished, reason,
+		own.started, own.took, own.rest, l.id, l.token)
+	if err != nil || n == 0 {
+		return false, err
+	}
+
+	d, err := w.destinationByID(l.destination)
+	if err != nil {
+		return false, err
+	}
 	d.count(processing, -1)
 	d.count(string(x.To), 1)
-	if _, err := w.db.exec(settleDelivery, string(x.To), chain, due, ready, one0(x.Spend), one0(x.Defer), finished, reason,
-		own.started, own.took, own.rest, l.id); err != nil {
-		return 0, err
-	}
-	if l.chain != 0 {
-		if err := w.arrange(l.chain); err != nil {
-			return 0, err
+	if x.Attempt != nil {
+		d.noted(x.Attempt.Outcome, w.now)
+		if own == (success{}) {
+			if err := w.insertAttempt(l.id, x.Token, x.Attempt); err != nil {
+				return false, err
+			}
 		}
 	}
-	return store.Done, nil
+	switch {
+	case l.chain != 0:
+		err = w.arrange(l.chain)
+	case x.To == store.Queued:
+		err = w.readyIn(d, l.lane, after(w.now, x.After))
+	}
+	return true, err
 }
 
 // readyIn is ready, of a lane by its id.
@@ -116,7 +132,7 @@ func (d *destination) noted(outcome string, now int64) {
 
 // renew prolongs a lease.
 func (w *work) renew(x *store.Renew) (store.Result, error) {
-	l, err := w.leased(x.Delivery)
+	l, err := w.leased(w.s.row(x.Delivery))
 	if err != nil {
 		return 0, err
 	}
@@ -152,6 +168,19 @@ func (w *work) renew(x *store.Renew) (store.Result, error) {
 func one0(b bool) int64 {
 	if b {
 		return 1
+	}
+	return 0
+}
+
+// settlePatience is how long a batch of settles waits for an add to go with:
+// under load one comes within it, and there are half as many commits.
+const settlePatience = 3 * time.Millisecond
+
+// patience is how long b may wait for company. Nobody waits for a settle: its
+// handler has ended.
+func patience(b *store.Batch) time.Duration {
+	if len(b.Settles) == b.Len() && len(b.Settles) > 0 {
+		return settlePatience
 	}
 	return 0
 }

@@ -68,6 +68,7 @@ type Store struct {
 	writer *writer
 	read   *sql.DB // connections that cannot write
 	engine engineLock
+	leases leaseCache
 	wake   wakes
 	purged purgeCursor
 
@@ -108,7 +109,7 @@ func open(ctx context.Context, path string, c Config) (*Store, error) {
 	s := &Store{path: path, c: c}
 	s.engine.path = path + ".engine"
 	s.wake.store = s
-	s.group = store.NewGroup(s.write, store.GroupConfig[*store.Batch]{Items: (*store.Batch).Len, Bytes: size})
+	s.group = store.NewGroup(s.write, store.GroupConfig[*store.Batch]{Items: (*store.Batch).Len, Bytes: size, Patience: patience})
 
 	var err error
 	if s.writer, err = openWriter(ctx, path, c.WALLimit); err != nil {
@@ -117,6 +118,7 @@ func open(ctx context.Context, path string, c Config) (*Store, error) {
 	if s.read, err = pool(path, true, readers); err != nil {
 		return nil, errors.Join(err, s.writer.shut())
 	}
+	s.writer.log.begin(s.writer, s.read, c.WALLimit)
 	if s.file, err = fileID(ctx, s.read); err != nil {
 		return nil, errors.Join(err, s.read.Close(), s.writer.shut())
 	}
@@ -146,6 +148,7 @@ func (s *Store) Close() error {
 		s.closed.Store(true)
 		s.group.Close()
 		s.wake.stop()
+		s.writer.log.stop()
 		// Readers first: the last connection moves the log into the file.
 		err := s.read.Close()
 		s.writer.lock(context.Background())

@@ -209,8 +209,12 @@ func (t *transaction) end(commit bool) error {
 		}
 		return err
 	}
+	_ = t.s.writer.raw(context.Background(), func(db session) error {
+		t.s.writer.log.committed(db)
+		return nil
+	})
 	for _, w := range t.works {
-		w.signal()
+		w.committed()
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (s *Store) Update(ctx context.Context, queue string, ids []string, c store.
 	if err != nil {
 		return 0, s.failed("update", err)
 	}
-	w.signal()
+	w.committed()
 	return n, nil
 }
 

@@ -27,6 +27,7 @@ type work struct {
 	lanes    map[laneName]*lane
 	laneByID map[int64]*lane
 	due      map[string]bool // queues in which something may be due sooner than it was
+	given    []lease         // without an ordering key
 }
 
 // sequence is the row of webhook_file.
@@ -133,8 +134,10 @@ func (w *work) flush() error {
 	return nil
 }
 
-// signal wakes the engines whose queues were touched; call it after the commit.
-func (w *work) signal() {
+// committed does what is to follow the commit: it remembers the leases, and wakes
+// the engines whose queues were touched.
+func (w *work) committed() {
+	w.s.leases.put(w.given)
 	for queue := range w.due {
 		w.s.wake.signal(queue)
 	}

@@ -42,7 +42,7 @@ func (s *Store) write(ctx context.Context, batches []*store.Batch) ([]*store.Res
 	if err != nil {
 		return nil, fmt.Errorf("webhook: commit: %w", err)
 	}
-	w.signal()
+	w.committed()
 	return results, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -22,6 +21,8 @@ type writer struct {
 	// those who wait in order of arrival, a sync.Mutex does not; and time in a
 	// synctest bubble goes on while they wait.
 	turn chan struct{}
+
+	log checkpointer
 
 	// The fields below belong to whoever has the turn.
 	db    *sql.DB // of one connection
@@ -77,7 +78,7 @@ func (w *writer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(checkSettings(ctx, conn), limitWAL(ctx, conn, w.walLimit)); err != nil {
+	if err := errors.Join(checkSettings(ctx, conn), limitLog(ctx, conn, w.walLimit)); err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	w.conn = conn
@@ -142,6 +143,7 @@ func (w *writer) write(ctx context.Context, f func(db session) error) error {
 		err := f(db)
 		if err == nil {
 			if _, err = db.exec(commit); err == nil {
+				w.log.committed(db)
 				return nil
 			}
 		}
@@ -184,11 +186,4 @@ func code(err error) int {
 		return e.Code() & 0xff
 	}
 	return 0
-}
-
-// limitWAL bounds the log: it is moved into the file each 1,000 pages, and cut back
-// when it starts over.
-func limitWAL(ctx context.Context, conn *sql.Conn, limit int64) error {
-	_, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA wal_autocheckpoint = 1000; PRAGMA journal_size_limit = %d", limit/2))
-	return err
 }
