@@ -283,11 +283,11 @@ func TestInbox_HandleAfterRunPanics(t *testing.T) {
 
 func TestNewInbox_NamesTheFieldThatMakesNoSense(t *testing.T) {
 	for says, c := range map[string]webhook.QueueConfig{
-		"Timeout is -1s, must be at least":        {Timeout: -time.Second},
-		"Lease is 999ms, must be at least 1s":     {Lease: 999 * time.Millisecond},
-		"Poll is 1µs, must be at least 1ms":       {Poll: time.Microsecond},
-		"Drain is -1s, must be at least":          {Drain: -time.Second},
-		"Concurrency is -1, must be at least 1":   {Concurrency: -1},
+		"Timeout is -1s, must be at least":              {Timeout: -time.Second},
+		"Lease is 999ms, must be at least 1s":           {Lease: 999 * time.Millisecond},
+		"Poll is 1µs, must be at least 1ms":             {Poll: time.Microsecond},
+		"Drain is -1s, must be at least":                {Drain: -time.Second},
+		"Concurrency is -1, must be at least 1":         {Concurrency: -1},
 		"Retry: field Max 1s is below Base 2s":          {Retry: webhook.RetryPolicy{Base: 2 * time.Second, Max: time.Second}},
 		"Retry: field Jitter [2 1] must be an interval": {Retry: webhook.RetryPolicy{Jitter: [2]float64{2, 1}}},
 	} {

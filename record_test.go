@@ -40,8 +40,25 @@ func TestRecord_RoundTrip(t *testing.T) {
 			back, err := EventOf(a.Record)
 			require.NoError(t, err)
 			require.Equal(t, e, back)
+			require.Equal(t, back, *keptOf(e, &a), "an attempt gets the same without the reading")
 		})
 	}
+}
+
+// Stores keep times to the microsecond and in UTC; whoever is handed the event
+// that was just added sees no other.
+func TestRecord_TimeAsStored(t *testing.T) {
+	zone := time.FixedZone("", 3600)
+	e := Event{ID: "1", Time: time.Date(2026, 1, 1, 1, 0, 0, 123456789, zone)}
+	a, err := addOf("inbox", e, 0, nil)
+	require.NoError(t, err)
+	want := time.Date(2026, 1, 1, 0, 0, 0, 123456000, time.UTC)
+	require.Equal(t, want, a.Record.Time)
+	require.Equal(t, want, keptOf(e, &a).Time)
+	e.Time = time.Time{}
+	a, err = addOf("inbox", e, 0, nil)
+	require.NoError(t, err)
+	require.True(t, a.Record.Time.IsZero())
 }
 
 func TestRecord_NonceIsMadeForEachAdd(t *testing.T) {
@@ -104,6 +121,9 @@ func FuzzRecord(f *testing.F) {
 		if e.ID == "" {
 			sum := sha256.Sum256(body)
 			e.ID = hex.EncodeToString(sum[:])
+		}
+		if kept := *keptOf(e, &a); !reflect.DeepEqual(kept, back) {
+			t.Fatalf("%#v\nis handed on as\n%#v", back, kept)
 		}
 		if !bytes.Equal(e.Body, back.Body) {
 			t.Fatalf("body %q came back as %q", e.Body, back.Body)
