@@ -3,10 +3,10 @@ module github.com/surehook/webhook/bench
 go 1.26.0
 
 require (
+	github.com/mattn/go-sqlite3 v1.14.53
 	github.com/surehook/webhook v0.0.0
 	github.com/surehook/webhook/store/sqlite v0.0.0
 	maragu.dev/goqite v0.4.0
-	modernc.org/sqlite v1.62.0
 )
 
 require (
@@ -20,6 +20,7 @@ require (
 	modernc.org/libc v1.80.1 // indirect
 	modernc.org/mathutil v1.7.1 // indirect
 	modernc.org/memory v1.12.1 // indirect
+	modernc.org/sqlite v1.62.0 // indirect
 )
 
 replace (

@@ -47,6 +47,7 @@ func serveMain(args []string) (err error) {
 	mux.Handle(path, rec.handler)
 	if rec.account != nil {
 		mux.HandleFunc("/account", func(w http.ResponseWriter, r *http.Request) {
+			pprof.StopCPUProfile() // the window is over
 			a, err := rec.account(r.Context())
 			if err != nil {
 				http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -68,7 +69,7 @@ func serveMain(args []string) (err error) {
 		if err := pprof.StartCPUProfile(f); err != nil {
 			return err
 		}
-		defer pprof.StopCPUProfile()
+		defer pprof.StopCPUProfile() // does nothing the second time
 	}
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
