@@ -70,10 +70,10 @@ func (c *checkpointer) committed(db session) {
 	c.commits = 0
 	log, rest, err := moved(db, lookAtLog)
 	switch {
-	case err != nil || rest < checkpointAfter:
-	case log > c.limit:
+	case err != nil:
+	case log > c.limit && rest > 0:
 		_, _, _ = moved(db, moveLog) // whoever commits waits: the log must not grow
-	default:
+	case rest > min(checkpointAfter, c.limit/4):
 		c.start()
 	}
 }

@@ -1,6 +1,36 @@
 package sqlite
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Advance moves the store's clock.
 func (s *Store) Advance(d time.Duration) { s.offset.Add(d.Microseconds()) }
+
+// OnWriter runs a statement on the writer's connection, outside of transactions,
+// and returns the first column of the first row.
+func (s *Store) OnWriter(query string) (value any, err error) {
+	if err := s.writer.lock(context.Background()); err != nil {
+		return nil, err
+	}
+	defer s.writer.unlock()
+	if err := s.writer.connect(context.Background()); err != nil {
+		return nil, err
+	}
+	rows, err := s.writer.conn.QueryContext(context.Background(), query)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = rows.Close() }()
+	if rows.Next() {
+		err = rows.Scan(&value)
+	}
+	return value, err
+}
+
+// LockWriter takes the writer's turn until the returned function is called.
+func (s *Store) LockWriter() (unlock func()) {
+	_ = s.writer.lock(context.Background())
+	return s.writer.unlock
+}

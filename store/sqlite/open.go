@@ -61,7 +61,7 @@ func dsn(path string, reader bool) string {
 
 // checkPath refuses what is no file that several connections could share.
 func checkPath(path string) error {
-	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:") {
+	if path == "" || strings.HasPrefix(path, ":memory:") || strings.HasPrefix(path, "file:") || strings.Contains(path, "\x00") {
 		return fmt.Errorf("path %q: want the name of a file", path)
 	}
 	dir := filepath.Dir(path)
