@@ -181,9 +181,9 @@ func TestGroup_ManyBesideOneLockedRow(t *testing.T) {
 		begin = time.Now()
 		culprit := callers(t.Context(), g, 100)
 		first := len(w.all())
-		for j := 200; j < 400; j++ {
+		for j := 200; j < 4000; j++ {
 			go g.Do(t.Context(), j)
-			time.Sleep(3 * time.Millisecond)
+			time.Sleep(300 * time.Microsecond)
 		}
 		require.NoError(t, culprit()[100].err)
 		for _, list := range w.all()[first:] {
