@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -45,16 +46,18 @@ func TestLog_FollowsAnEvent(t *testing.T) {
 		}
 		for i, more := range []map[string]any{
 			{"msg": "webhook event received", "status": "queued", "deliveries": 1.0, "duration": 0.0, "secret_id": "k2"},
-			{"msg": "webhook delivery failed", "status": "failed", "destination": "billing", "delivery_id": id, "attempt": 1.0,
-				"duration": 2e9, "error": "ledger is down", "retry_in": 60e9},
-			{"msg": "webhook delivery processed", "status": "processed", "destination": "billing", "delivery_id": id, "attempt": 2.0,
-				"duration": 2e9},
+			{
+				"msg": "webhook delivery failed", "status": "failed", "destination": "billing", "delivery_id": id, "attempt": 1.0,
+				"duration": 2e9, "error": "ledger is down", "retry_in": 60e9,
+			},
+			{
+				"msg": "webhook delivery processed", "status": "processed", "destination": "billing", "delivery_id": id, "attempt": 2.0,
+				"duration": 2e9,
+			},
 		} {
 			want := map[string]any{"time": about[i]["time"]}
 			for _, m := range []map[string]any{same, more} {
-				for k, v := range m {
-					want[k] = v
-				}
+				maps.Copy(want, m)
 			}
 			require.Equal(t, want, about[i])
 		}
