@@ -314,3 +314,9 @@ func TestCurrent(t *testing.T) {
 		}
 	})
 }
+
+// A mistake of the program's, not of the event: it is named.
+func TestDecode_IntoNoPointer(t *testing.T) {
+	err := webhook.Event{Body: []byte(`{}`)}.Decode(struct{}{})
+	require.ErrorContains(t, err, "non-pointer")
+}

@@ -101,7 +101,10 @@ func (e Event) Decode(v any) error {
 	// The texts of package json quote the input.
 	var syntax *json.SyntaxError
 	var typ *json.UnmarshalTypeError
+	var target *json.InvalidUnmarshalError
 	switch {
+	case errors.As(err, &target): // v is nil or no pointer: its text names v's type alone
+		err = fmt.Errorf("webhook: decode event: %w", err)
 	case errors.As(err, &syntax):
 		err = fmt.Errorf("webhook: decode event: invalid JSON at byte %d of %d", syntax.Offset, len(e.Body))
 	case errors.As(err, &typ):
