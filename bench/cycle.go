@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -44,8 +45,8 @@ var cyclers = []cycler{
 func measureCycles(ctx context.Context, p plan) error {
 	measured := map[string][]float64{}
 	for i := range p.rounds {
+		fmt.Fprintf(os.Stderr, "full cycle, round %d of %d\n", i+1, p.rounds)
 		for _, c := range cyclers {
-			fmt.Fprintf(os.Stderr, "\rround %d of %d: %-12s", i+1, p.rounds, c.name)
 			perSecond, err := measureCycle(ctx, p, c)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.name, err)
@@ -53,17 +54,14 @@ func measureCycles(ctx context.Context, p plan) error {
 			measured[c.name] = append(measured[c.name], perSecond)
 		}
 	}
-	fmt.Fprintf(os.Stderr, "\r%40s\r", "")
-
 	fmt.Printf("\nFull cycle without HTTP: add → handler that does nothing → processed; SQLite (WAL, synchronous=FULL),\n"+
-		"%d adders; %d rounds, interleaved; medians\n\n", connections, p.rounds)
+		"%d adders; %d rounds, interleaved; medians, ratios too\n\n", connections, p.rounds)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "cycles/s\tlowest\thighest\t÷ goqite\t  queue\t")
-	peer := median(measured["goqite"])
 	for _, c := range cyclers {
-		all := measured[c.name]
-		middle := median(all) // sorts
-		fmt.Fprintf(w, "%.0f\t%.0f\t%.0f\t%.1f\t  %s\t\n", middle, all[0], all[len(all)-1], middle/peer, c.name)
+		rates := measured[c.name]
+		fmt.Fprintf(w, "%.0f\t%.0f\t%.0f\t%.1f\t  %s\t\n",
+			median(rates), slices.Min(rates), slices.Max(rates), ratio(rates, measured["goqite"]), c.name)
 	}
 	return w.Flush()
 }

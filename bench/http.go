@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -36,8 +37,8 @@ func measureHTTP(ctx context.Context, p plan) error {
 		if err != nil {
 			return err
 		}
+		fmt.Fprintf(os.Stderr, "HTTP, round %d of %d\n", i+1, p.rounds)
 		for _, r := range rows {
-			fmt.Fprintf(os.Stderr, "\rround %d of %d: %-12s", i+1, p.rounds, r.name)
 			m, err := measureRow(ctx, p, r, l, "")
 			if err != nil {
 				return fmt.Errorf("%s: %w", r.name, err)
@@ -52,7 +53,6 @@ func measureHTTP(ctx context.Context, p plan) error {
 			}
 		}
 	}
-	fmt.Fprintf(os.Stderr, "\r%40s\r", "")
 	printRows(p, measured)
 	return nil
 }
@@ -94,28 +94,23 @@ func measureRow(ctx context.Context, p plan, r row, l load, profile string) (m r
 
 func printRows(p plan, measured map[string][]round) {
 	fmt.Printf("\nA durable answer over HTTP: wrk in a process of its own, 1 thread, %d connections, POST of %d bytes with unique ids;\n"+
-		"%d rounds of %v a row, interleaved; medians\n\n", connections, bodySize, p.rounds, p.window)
+		"%d rounds of %v a row, interleaved; medians, ratios too\n\n", connections, bodySize, p.rounds, p.window)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "requests/s\tlowest\thighest\tp50\tp99\t÷ bare\t÷ file\tprocessed at the end\t  row\t")
-	rate := func(name string) float64 {
-		return column(measured[name], func(m round) float64 { return m.PerSecond })
-	}
+	perSecond := func(m round) float64 { return m.PerSecond }
+	bare, file := column(measured["bare"], perSecond), column(measured["file"], perSecond)
 	for _, r := range rows {
 		rounds := measured[r.name]
-		perSecond := rate(r.name)
-		lowest, highest := rounds[0].PerSecond, rounds[0].PerSecond
-		for _, m := range rounds {
-			lowest, highest = min(lowest, m.PerSecond), max(highest, m.PerSecond)
-		}
+		rates := column(rounds, perSecond)
 		share := "–"
 		if r.ours {
-			share = fmt.Sprintf("%.1f %%", 100*column(rounds, func(m round) float64 { return m.share }))
+			share = fmt.Sprintf("%.1f %%", 100*median(column(rounds, func(m round) float64 { return m.share })))
 		}
 		fmt.Fprintf(w, "%.0f\t%.0f\t%.0f\t%.1f ms\t%.1f ms\t%.2f\t%.2f\t%s\t  %s\t\n",
-			perSecond, lowest, highest,
-			column(rounds, func(m round) float64 { return float64(m.P50) / 1e3 }),
-			column(rounds, func(m round) float64 { return float64(m.P99) / 1e3 }),
-			perSecond/rate("bare"), perSecond/rate("file"), share, r.name)
+			median(rates), slices.Min(rates), slices.Max(rates),
+			median(column(rounds, func(m round) float64 { return float64(m.P50) / 1e3 })),
+			median(column(rounds, func(m round) float64 { return float64(m.P99) / 1e3 })),
+			ratio(rates, bare), ratio(rates, file), share, r.name)
 	}
 	w.Flush()
 	fmt.Println()
@@ -124,11 +119,11 @@ func printRows(p plan, measured map[string][]round) {
 	}
 }
 
-// column returns the median of one figure of rounds.
-func column(rounds []round, figure func(round) float64) float64 {
+// column returns one figure of rounds.
+func column(rounds []round, figure func(round) float64) []float64 {
 	values := make([]float64, len(rounds))
 	for i, m := range rounds {
 		values[i] = figure(m)
 	}
-	return median(values)
+	return values
 }

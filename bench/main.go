@@ -7,7 +7,7 @@
 //     SQLite, beside the queue library goqite.
 //
 // Figures of one machine say little, their ratios more: rounds are interleaved,
-// each in a process and a folder of its own, and the table shows medians.
+// each in a process and a folder of its own, and the tables show medians.
 //
 //	make bench                        # all of it, about four minutes
 //	cd bench && go run . -only cycle
@@ -127,8 +127,17 @@ func kernel() string {
 	return "Linux " + strings.TrimSpace(string(release))
 }
 
-// median returns the middle one of values, which it sorts.
+// median returns the middle one of values.
 func median[T cmp.Ordered](values []T) T {
-	slices.Sort(values)
-	return values[len(values)/2]
+	return slices.Sorted(slices.Values(values))[len(values)/2]
+}
+
+// ratio compares two rows round by round, since a machine's speed drifts, and
+// returns the median.
+func ratio(a, b []float64) float64 {
+	ratios := make([]float64, len(a))
+	for i := range a {
+		ratios[i] = a[i] / b[i]
+	}
+	return median(ratios)
 }
