@@ -59,9 +59,16 @@ func (w *writes) all() [][]int {
 }
 
 // inBubble runs f with a Group over w, and requires that nothing is left running.
-func inBubble(t *testing.T, w *writes, c store.GroupConfig[int], f func(t *testing.T, g *store.Group[int, int])) {
+func inBubble(t *testing.T, w *writes, c store.GroupConfig[int], f func(b bubble)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { f(t, store.NewGroup(w.write, c)) })
+	synctest.Test(t, func(t *testing.T) { f(bubble{t, store.NewGroup(w.write, c)}) })
+}
+
+// bubble is the test inside of a bubble, whose context is the bubble's, and the
+// Group that it is about.
+type bubble struct {
+	t *testing.T
+	g *store.Group[int, int]
 }
 
 // outcome is what a caller of Do got.
@@ -101,7 +108,8 @@ func numbers(from, to int) (n []int) {
 
 func TestGroup_FirstGoesAtOnceTheOthersTogether(t *testing.T) {
 	w := &writes{took: time.Millisecond}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		all := callers(t.Context(), g, numbers(1, 64)...)()
 		require.Equal(t, [][]int{{1}, numbers(2, 64)}, w.all())
 		for j, o := range all {
@@ -125,7 +133,8 @@ func TestGroup_BoundsAndOrder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &writes{took: time.Millisecond}
-			inBubble(t, w, c.config, func(t *testing.T, g *store.Group[int, int]) {
+			inBubble(t, w, c.config, func(b bubble) {
+				t, g := b.t, b.g
 				callers(t.Context(), g, numbers(1, 8)...)()
 				require.Equal(t, c.want, w.all())
 			})
@@ -141,7 +150,8 @@ func TestGroup_BadDataFailsAlone(t *testing.T) {
 		}
 		return nil
 	}}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		for j, o := range callers(t.Context(), g, numbers(1, 64)...)() {
 			if j == 40 {
 				require.Equal(t, bad, o.err)
@@ -164,7 +174,8 @@ func TestGroup_ManyBesideOneLockedRow(t *testing.T) {
 		}
 		return nil
 	}}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		begin = time.Now()
 		all := callers(t.Context(), g, numbers(1, 256)...)()
 		for j, o := range all {
@@ -194,7 +205,8 @@ func TestGroup_ManyBesideOneLockedRow(t *testing.T) {
 
 func TestGroup_GivesUpAfterTimeout(t *testing.T) {
 	w := &writes{err: func([]int, int) error { return store.ErrRetry }}
-	inBubble(t, w, store.GroupConfig[int]{Timeout: 2 * time.Second}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{Timeout: 2 * time.Second}, func(b bubble) {
+		t, g := b.t, b.g
 		o := callers(t.Context(), g, 1)()[1]
 		require.ErrorIs(t, o.err, store.ErrRetry)
 		require.InDelta(t, 2.0, o.at.Seconds(), 0.7)
@@ -203,7 +215,8 @@ func TestGroup_GivesUpAfterTimeout(t *testing.T) {
 
 func TestGroup_CallerLeaves(t *testing.T) {
 	w := &writes{took: time.Second}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		ctx, cancel := context.WithCancel(t.Context())
 		writing := callers(ctx, g, 1)
 		waiting := callers(ctx, g, 2)
@@ -225,7 +238,8 @@ func TestGroup_CallerLeaves(t *testing.T) {
 
 func TestGroup_CallerLeavesTheSide(t *testing.T) {
 	w := &writes{err: func([]int, int) error { return store.ErrRetry }}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, callers(ctx, g, 1)()[1].err, context.DeadlineExceeded)
@@ -243,7 +257,8 @@ func TestGroup_WriteThatFails(t *testing.T) {
 		}
 		return nil
 	}}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		for j, o := range callers(t.Context(), g, 1, 2, 3)() {
 			if j == 1 {
 				require.NoError(t, o.err)
@@ -266,7 +281,8 @@ func TestGroup_WrongNumberOfResults(t *testing.T) {
 
 func TestGroup_SeveralWrites(t *testing.T) {
 	w := &writes{took: time.Second}
-	inBubble(t, w, store.GroupConfig[int]{Writes: 2}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{Writes: 2}, func(b bubble) {
+		t, g := b.t, b.g
 		all := callers(t.Context(), g, 1, 2, 3, 4)()
 		require.Equal(t, [][]int{{1}, {2}, {3, 4}}, w.all())
 		require.Equal(t, time.Second, all[2].at, "the second write does not wait for the first")
@@ -283,7 +299,8 @@ func TestGroup_WriteHasAContextOfItsOwn(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		o := callers(context.WithValue(t.Context(), key{}, true), g, 1)()[1]
 		require.ErrorIs(t, o.err, context.DeadlineExceeded)
 		require.Equal(t, 10*time.Second, o.at)
@@ -293,7 +310,8 @@ func TestGroup_WriteHasAContextOfItsOwn(t *testing.T) {
 func TestGroup_Patience(t *testing.T) {
 	odd := func(j int) time.Duration { return time.Duration(j%2) * 3 * time.Millisecond }
 	w := &writes{took: time.Millisecond}
-	inBubble(t, w, store.GroupConfig[int]{Patience: odd}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{Patience: odd}, func(b bubble) {
+		t, g := b.t, b.g
 		alone := callers(t.Context(), g, 1)()
 		require.Equal(t, 4*time.Millisecond, alone[1].at, "nobody came: it goes when its patience ends")
 
@@ -312,7 +330,8 @@ func TestGroup_Patience(t *testing.T) {
 func TestGroup_PatientCallerLeaves(t *testing.T) {
 	w := &writes{}
 	c := store.GroupConfig[int]{Patience: func(int) time.Duration { return time.Second }}
-	inBubble(t, w, c, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, c, func(b bubble) {
+		t, g := b.t, b.g
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		require.ErrorIs(t, callers(ctx, g, 1)()[1].err, context.DeadlineExceeded)
@@ -324,7 +343,8 @@ func TestGroup_PatientCallerLeaves(t *testing.T) {
 
 func TestGroup_InTransaction(t *testing.T) {
 	w := &writes{}
-	inBubble(t, w, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		_, err := g.Do(store.InTx(t.Context()), 1)
 		require.ErrorIs(t, err, store.ErrInTransaction)
 		require.Empty(t, w.all())
@@ -339,7 +359,8 @@ func TestGroup_Close(t *testing.T) {
 		return nil
 	}}
 	patient := func(j int) time.Duration { return time.Duration(j/100) * time.Hour }
-	inBubble(t, w, store.GroupConfig[int]{Patience: patient}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, w, store.GroupConfig[int]{Patience: patient}, func(b bubble) {
+		t, g := b.t, b.g
 		aside := callers(t.Context(), g, 9)
 		time.Sleep(time.Second + time.Nanosecond) // on the side now
 		in := callers(t.Context(), g, 1, 2, 100)
@@ -355,7 +376,8 @@ func TestGroup_Close(t *testing.T) {
 }
 
 func TestGroup_NothingRunsWhenIdle(t *testing.T) {
-	inBubble(t, &writes{}, store.GroupConfig[int]{}, func(t *testing.T, g *store.Group[int, int]) {
+	inBubble(t, &writes{}, store.GroupConfig[int]{}, func(b bubble) {
+		t, g := b.t, b.g
 		before := runtime.NumGoroutine()
 		callers(t.Context(), g, numbers(1, 100)...)()
 		synctest.Wait()
