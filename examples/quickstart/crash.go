@@ -34,7 +34,7 @@ func crash(dir string) {
 		os.Exit(1)
 	}
 	fmt.Println(s.url)
-	<-s.drained // never: the handler ends it
+	fmt.Fprintln(os.Stderr, <-s.drained) // never: the handler ends it
 	os.Exit(1)
 }
 

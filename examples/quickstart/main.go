@@ -29,8 +29,9 @@ func main() {
 		crash(dir) // the child: see crash.go
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := run(ctx, *verbose, *keep); err != nil {
+	err := run(ctx, *verbose, *keep)
+	cancel()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "\nquickstart: %v\n", err)
 		os.Exit(1)
 	}

@@ -70,13 +70,17 @@ func (s *service) start(ctx context.Context, dir string, logger *slog.Logger) (e
 	mux.Handle("/webhooks/acme/contacts", webhook.Verify("acme", acme)(s.inbox.Receive(crm)))
 	mux.Handle("/webhooks/acme/reports", webhook.Verify("acme", acme)(s.inbox.Receive(reports)))
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	s.url = "http://" + l.Addr().String()
 	s.srv = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go s.srv.Serve(l)
+	go func() {
+		if err := s.srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			logger.Error("the server ended", "error", err)
+		}
+	}()
 
 	ctx, s.end = context.WithCancel(ctx)
 	go func() { s.drained <- webhook.Run(ctx, s.inbox) }()
