@@ -48,6 +48,7 @@ func BenchmarkStore_AddSettle(b *testing.B) {
 }
 
 func benchmark(b *testing.B, f func(ctx context.Context, st *sqlite.Store, a *store.Add) error) {
+	b.Helper()
 	st, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "webhooks.db"), sqlite.Config{})
 	if err != nil {
 		b.Fatal(err)
@@ -104,6 +105,7 @@ func cpuTime() time.Duration {
 
 // report adds what a caller feels.
 func report(b *testing.B, spans []time.Duration) {
+	b.Helper()
 	slices.Sort(spans)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(spans[len(spans)/2].Microseconds()), "p50-µs")

@@ -81,7 +81,7 @@ func (s *Store) claim(ctx context.Context, queue string, c *store.Claim) (ds []s
 		if err != nil {
 			return err
 		}
-		if err := k.work.flush(); err != nil {
+		if err := k.flush(); err != nil {
 			return err
 		}
 		ds, err = s.load(db, queue, ids, true)

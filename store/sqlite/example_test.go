@@ -19,13 +19,13 @@ func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "webhook")
 	if err != nil {
-		log.Fatal(err)
+		log.Panic(err)
 	}
 	defer os.RemoveAll(dir)
 
 	st, err := sqlite.Open(ctx, filepath.Join(dir, "webhooks.db"), sqlite.Config{})
 	if err != nil {
-		log.Fatal(err)
+		log.Panic(err)
 	}
 	defer st.Close()
 
@@ -35,12 +35,12 @@ func Example() {
 		To:     []store.Target{{Destination: "billing"}},
 	}}})
 	if err != nil {
-		log.Fatal(err)
+		log.Panic(err)
 	}
 
 	ds, err := st.Claim(ctx, "inbox", store.Claim{Other: 8, Lease: 30 * time.Second})
 	if err != nil {
-		log.Fatal(err)
+		log.Panic(err)
 	}
 	for _, d := range ds {
 		handling := store.WithLeased(ctx, &d) // the engine does this
@@ -52,13 +52,13 @@ func Example() {
 			return err
 		})
 		if err != nil {
-			log.Fatal(err)
+			log.Panic(err)
 		}
 	}
 
 	page, _, err := st.Find(ctx, "inbox", store.Filter{}, "", 10)
 	if err != nil {
-		log.Fatal(err)
+		log.Panic(err)
 	}
 	for _, d := range page {
 		fmt.Println(d.Record.ID, d.Destination, d.State)

@@ -22,11 +22,13 @@ func (s *Store) OnWriter(query string) (value any, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = rows.Close() }()
+	defer rows.Close()
 	if rows.Next() {
-		err = rows.Scan(&value)
+		if err := rows.Scan(&value); err != nil {
+			return nil, err
+		}
 	}
-	return value, err
+	return value, rows.Err()
 }
 
 // LockWriter takes the writer's turn until the returned function is called.

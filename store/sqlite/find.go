@@ -125,8 +125,12 @@ func (s *Store) filterSQL(f *store.Filter) (string, []any) {
 		and("d.id IN (SELECT value FROM json_each(?))", list(rows))
 	}
 	for _, c := range []struct{ column, want string }{
-		{"t.name", f.Destination}, {"e.tenant", f.Tenant}, {"e.source", f.Source},
-		{"e.type", f.Type}, {"e.subject", f.Subject}, {"e.event", f.EventID},
+		{"t.name", f.Destination},
+		{"e.tenant", f.Tenant},
+		{"e.source", f.Source},
+		{"e.type", f.Type},
+		{"e.subject", f.Subject},
+		{"e.event", f.EventID},
 	} {
 		if c.want != "" {
 			and(c.column+" = ?", []byte(c.want))

@@ -157,3 +157,22 @@ func TestEngineLock_OwnLeasesStay(t *testing.T) {
 	require.EqualValues(t, 1, d.Token)
 	require.Empty(t, claim(t, st))
 }
+
+// What a store remembers of a lease is no proof: another process may have settled
+// it meanwhile.
+func TestSettle_ByAnotherProcessMeanwhile(t *testing.T) {
+	path := file(t)
+	ours, theirs := open(t, path), open(t, path)
+	add(t, ours, event("e", "work"))
+	d := claim(t, ours)[0]
+	settle := &store.Batch{Settles: []store.Settle{processed(d)}}
+	res, err := theirs.Commit(t.Context(), settle)
+	require.NoError(t, err)
+	require.Equal(t, store.Done, res.Settles[0])
+	settle.Settles[0].To = store.Dead
+	res, err = ours.Commit(t.Context(), settle)
+	require.NoError(t, err)
+	require.Equal(t, store.AlreadySettled, res.Settles[0])
+	require.Equal(t, store.Processed, find(t, ours, "e")[0].State)
+	requireCounters(t, ours)
+}

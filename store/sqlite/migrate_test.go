@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"maps"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -21,9 +22,7 @@ func steps(t *testing.T, readers map[int]int, more ...string) []migration {
 		files["schema/000"+string(rune('2'+i))+"_more.sql"] = &fstest.MapFile{Data: []byte(text)}
 	}
 	all := map[int]int{1: 1}
-	for v, r := range readers {
-		all[v] = r
-	}
+	maps.Copy(all, readers)
 	list, err := migrations(files, all)
 	require.NoError(t, err)
 	return list

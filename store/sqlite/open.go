@@ -26,8 +26,9 @@ const (
 	// pages that the next commits touch again. With 32 MiB a commit takes longer,
 	// since SQLite looks through the whole cache at the end of most of them.
 	cacheKiB = 8 << 10
-	// readers is how many Find, Stats and polls run at once.
-	readers = 4
+	// readers is how many connections read: one polls, one may be moving the log,
+	// and four are for Find, Stats and looking before a Claim or Purge.
+	readers = 6
 )
 
 // dsn names the file with the settings of the writer or of a reader.

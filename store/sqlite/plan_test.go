@@ -40,6 +40,7 @@ func TestPlans(t *testing.T) {
 	} {
 		rows, err := st.read.Query("EXPLAIN QUERY PLAN "+c.query, make([]any, strings.Count(c.query, "?"))...)
 		require.NoError(t, err, name)
+		defer rows.Close()
 		plan := ""
 		for rows.Next() {
 			var id, parent, unused int
@@ -47,7 +48,7 @@ func TestPlans(t *testing.T) {
 			require.NoError(t, rows.Scan(&id, &parent, &unused, &detail))
 			plan += detail + "\n"
 		}
-		require.NoError(t, rows.Close())
+		require.NoError(t, rows.Err(), name)
 		require.Contains(t, plan, c.uses, name)
 		require.NotContains(t, plan, "TEMP B-TREE", name)
 		for line := range strings.Lines(plan) {

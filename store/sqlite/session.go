@@ -27,21 +27,26 @@ type prepared struct {
 	args  []driver.NamedValue
 }
 
+// statement is what one of the driver's can do.
+type statement interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
 type preparedStmt struct {
-	stmt interface {
-		driver.Stmt
-		driver.StmtExecContext
-		driver.StmtQueryContext
-	}
-	row []driver.Value // of the row that query reads
+	stmt statement
+	row  []driver.Value // of the row that query reads
 }
 
 // background has no Done channel, for which the driver would start a goroutine
 // a statement.
 var background = context.Background()
 
+// newPrepared is on conn, which is the driver's: its interfaces are known.
 func newPrepared(conn any) *prepared {
-	return &prepared{conn: conn.(driver.ConnPrepareContext), stmts: map[string]*preparedStmt{}}
+	c, _ := conn.(driver.ConnPrepareContext)
+	return &prepared{conn: c, stmts: map[string]*preparedStmt{}}
 }
 
 // stmt prepares query once.
@@ -53,12 +58,11 @@ func (p *prepared) stmt(query string) (*preparedStmt, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &preparedStmt{}
-	s.stmt = st.(interface {
-		driver.Stmt
-		driver.StmtExecContext
-		driver.StmtQueryContext
-	})
+	usable, ok := st.(statement)
+	if !ok {
+		return nil, fmt.Errorf("the driver's statement is a %T without contexts", st)
+	}
+	s := &preparedStmt{stmt: usable}
 	p.stmts[query] = s
 	return s, nil
 }

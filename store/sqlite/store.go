@@ -151,8 +151,7 @@ func (s *Store) Close() error {
 		s.writer.log.stop()
 		// Readers first: the last connection moves the log into the file.
 		err := s.read.Close()
-		s.writer.lock(context.Background())
-		err = errors.Join(err, s.writer.shut())
+		err = errors.Join(err, s.writer.lock(context.Background()), s.writer.shut())
 		s.writer.unlock()
 		if err = errors.Join(err, s.engine.release()); err != nil {
 			s.ended = fmt.Errorf("webhook: close %s: %w", s.path, err)

@@ -174,6 +174,7 @@ func (w *work) change(u *updated, c *store.Change) error {
 		err = w.requeue(u)
 	case store.Dead, store.Discarded:
 		err = w.finish(u, string(c.To), c.Reason)
+	default: // it stays
 	}
 	if err == nil && c.Erase && !u.event.erased {
 		err = w.erase(u.event)

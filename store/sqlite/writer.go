@@ -181,8 +181,7 @@ func broken(err error) bool {
 
 // code returns the primary result code of err, 0 if it is not SQLite's.
 func code(err error) int {
-	var e *sqlite.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
 		return e.Code() & 0xff
 	}
 	return 0

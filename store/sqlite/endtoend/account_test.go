@@ -80,7 +80,7 @@ func (s *stage) account() account {
 	a := account{acked: map[string]bool{}, states: map[string]store.State{}, reasons: map[string]string{}, effects: map[string]int{}}
 	text, err := os.ReadFile(s.acked)
 	require.NoError(t, err)
-	for _, id := range strings.Fields(string(text)) {
+	for id := range strings.FieldsSeq(string(text)) {
 		a.acked[id] = true
 	}
 	st, err := sqlite.Open(ctx, s.db, sqlite.Config{})

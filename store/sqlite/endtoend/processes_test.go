@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"testing"
@@ -38,7 +39,7 @@ func newStage(t *testing.T, more ...string) *stage {
 func (s *stage) receiver(suicide int) (*os.Process, <-chan error) {
 	s.t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(s.env, envRole+"=receiver", envSuicide+"="+strconv.Itoa(suicide))
+	cmd.Env = slices.Concat(s.env, []string{envRole + "=receiver", envSuicide + "=" + strconv.Itoa(suicide)})
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(s.t, err)
@@ -55,7 +56,7 @@ func (s *stage) receiver(suicide int) (*os.Process, <-chan error) {
 func (s *stage) sender() (finish func()) {
 	s.t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(s.env, envRole+"=sender")
+	cmd.Env = slices.Concat(s.env, []string{envRole + "=sender"})
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	require.NoError(s.t, err)
