@@ -91,6 +91,10 @@ func TestStore_SharesNothing(t *testing.T) {
 	b := event(2, "work")
 	b.Keys = [][32]byte{{7}}
 	require.True(t, add(t, st, b).Duplicate)
+	require.Equal(t, 1, update(t, st, store.Change{To: store.Discarded}, id))
+	st.Advance(time.Hour)
+	require.Equal(t, 2, purgeAll(t, st, store.Retention{Processed: time.Minute}))
+	require.False(t, add(t, st, b).Duplicate, "its key is forgotten")
 }
 
 // Past a few destinations an event finds them by an index.
@@ -176,8 +180,9 @@ func TestStats_Held(t *testing.T) {
 		require.NoError(t, err)
 		st.Advance(30 * time.Second)
 
-		rows, _, err := st.Stats(t.Context(), queue, "", 0)
+		rows, next, err := st.Stats(t.Context(), queue, "", 2)
 		require.NoError(t, err)
+		require.Empty(t, next)
 		paused := store.Hold{Queue: queue, Destination: "a", Kind: store.Paused, Reason: "holidays"}
 		broken := store.Hold{Queue: queue, Destination: "b", Kind: store.Broken, For: 30 * time.Second}
 		slowed := store.Hold{Queue: queue, Destination: "b", OrderKey: "000", Kind: store.Slowed, For: time.Hour - 30*time.Second, Reason: "429"}
@@ -197,4 +202,65 @@ func TestStats_Held(t *testing.T) {
 func TestFind_RefusesAForeignCursor(t *testing.T) {
 	_, _, err := memory.New().Find(t.Context(), queue, store.Filter{}, "no cursor", 0)
 	require.ErrorIs(t, err, store.ErrBadData)
+}
+
+// An id that is asked for twice is found and counted once.
+func TestStore_IDsAskedForTwice(t *testing.T) {
+	st := memory.New()
+	id := add(t, st, event(1, "work")).Deliveries[0].ID
+	require.Len(t, get(t, st, id, id), 1)
+	require.Equal(t, 1, update(t, st, store.Change{To: store.Dead}, id, id))
+}
+
+// A hold stands until its time by the clock as it is, though it was seen to run
+// out before the clock was set back.
+func TestHold_ClockSetBack(t *testing.T) {
+	st := memory.New()
+	add(t, st, event(1, "work"))
+	add(t, st, event(2, "work"))
+	hold := store.Hold{Queue: queue, Destination: "work", Kind: store.Broken, For: time.Hour}
+	_, err := st.Commit(t.Context(), &store.Batch{Holds: []store.Hold{hold}})
+	require.NoError(t, err)
+
+	st.Advance(2 * time.Hour)
+	one, err := st.Claim(t.Context(), queue, store.Claim{Other: 1, Lease: 24 * time.Hour})
+	require.NoError(t, err)
+	require.Len(t, one, 1)
+	st.Advance(-90 * time.Minute)
+	require.Empty(t, claim(t, st))
+	st.Advance(90 * time.Minute)
+	require.Len(t, claim(t, st), 1)
+}
+
+// What is dead once more blocks its key, though its first death did not.
+func TestUpdate_DeadOnceMoreBlocks(t *testing.T) {
+	st := memory.New()
+	for n := range byte(2) {
+		a := event(n, "work")
+		a.To[0].OrderKey = "k"
+		add(t, st, a)
+	}
+	d := claim(t, st)[0]
+	settle := store.Settle{Delivery: d.ID, Token: d.Token, To: store.Dead, Unblock: true}
+	_, err := st.Commit(t.Context(), &store.Batch{Settles: []store.Settle{settle}})
+	require.NoError(t, err)
+	require.Equal(t, 1, update(t, st, store.Change{To: store.Queued}, d.ID))
+	require.Equal(t, 1, update(t, st, store.Change{To: store.Dead}, d.ID))
+	require.Empty(t, claim(t, st))
+}
+
+// Retention may change from one Purge to the next.
+func TestPurge_OtherRetentionOfKeys(t *testing.T) {
+	st := memory.New()
+	day := store.Retention{Keys: 24 * time.Hour}
+	require.Zero(t, purgeAll(t, st, day))
+	for n := range byte(20) {
+		a := event(n)
+		a.Known = time.Duration(20-n) * time.Minute // so that those that came first are known for longest
+		add(t, st, a)
+		st.Advance(time.Second)
+	}
+	st.Advance(5 * time.Minute)
+	require.Zero(t, purgeAll(t, st, day)) // would go in the order in which they came
+	require.Equal(t, 5, purgeAll(t, st, store.Retention{}), "those known for one to five minutes")
 }
