@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -110,4 +111,52 @@ func report(b *testing.B, spans []time.Duration) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(spans[len(spans)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(spans[len(spans)*99/100].Microseconds()), "p99-µs")
+}
+
+// BenchmarkStore_Claim claims a hundred deliveries and settles them, beside many
+// that are not to be claimed: parked ones, and finished ones.
+func BenchmarkStore_Claim(b *testing.B) {
+	const crowd, each = 100_000, 100
+	ctx := b.Context()
+	st := open(b, file(b))
+	fill := func(n int, prefix, to string) {
+		for i := 0; i < n; i += 500 {
+			batch := &store.Batch{}
+			for j := range 500 {
+				batch.Adds = append(batch.Adds, event(fmt.Sprint(prefix, i+j), to))
+			}
+			if _, err := st.Commit(ctx, batch); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	claim := func() int {
+		ds, err := st.Claim(ctx, queue, store.Claim{Free: map[string]int{"work": each}, Lease: time.Minute})
+		if err != nil {
+			b.Fatal(err)
+		}
+		batch := &store.Batch{}
+		for _, d := range ds {
+			batch.Settles = append(batch.Settles, processed(d))
+		}
+		if _, err := st.Commit(ctx, batch); err != nil {
+			b.Fatal(err)
+		}
+		return len(ds)
+	}
+	if _, err := st.Commit(ctx, &store.Batch{Holds: []store.Hold{{Queue: queue, Destination: "parked", Kind: store.Paused}}}); err != nil {
+		b.Fatal(err)
+	}
+	fill(crowd, "parked ", "parked")
+	fill(crowd/10, "finished ", "work")
+	for claim() > 0 {
+	}
+	fill(each*b.N+500, "work ", "work")
+	b.ResetTimer()
+	n := 0
+	for range b.N {
+		n += claim()
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "µs/delivery")
 }

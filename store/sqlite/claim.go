@@ -84,7 +84,7 @@ func (s *Store) claim(ctx context.Context, queue string, c *store.Claim) (ds []s
 		if err := k.flush(); err != nil {
 			return err
 		}
-		ds, err = s.load(db, queue, ids, true)
+		ds, err = s.load(db, queue, ids, withBody)
 		return err
 	})
 	if err != nil {

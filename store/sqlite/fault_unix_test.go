@@ -17,6 +17,8 @@ import (
 	"github.com/surehook/webhook/store/sqlite"
 )
 
+func init() { roles["sized"] = playSized }
+
 // playSized is a process whose files may not grow beyond a limit for a time: each
 // write behind it fails, in the middle of a commit.
 func playSized(path string) error {

@@ -66,6 +66,10 @@ func (s *Store) find(ctx context.Context, queue string, f *store.Filter, last in
 	if len(f.IDs) > 0 || slices.Equal(f.States, []store.State{store.Dead}) {
 		span = end // what is walked is what is asked for
 	}
+	detail := light
+	if len(f.IDs) > 0 {
+		detail = withAttempts
+	}
 	sql, args := s.filterSQL(f)
 	var page []store.Delivery
 	for last < end {
@@ -75,7 +79,7 @@ func (s *Store) find(ctx context.Context, queue string, f *store.Filter, last in
 		}
 		// One more, to know whether there is a next page.
 		want := int64(limit - len(page) + 1)
-		ds, scanned, err := s.findBetween(ctx, queue, sql, append([]any{q, last, to}, append(slices.Clone(args), want)...), len(f.IDs) > 0)
+		ds, scanned, err := s.findBetween(ctx, queue, sql, append([]any{q, last, to}, append(slices.Clone(args), want)...), detail)
 		if err != nil {
 			return nil, "", err
 		}
@@ -92,7 +96,7 @@ func (s *Store) find(ctx context.Context, queue string, f *store.Filter, last in
 }
 
 // findBetween reads the rows that a query finds, as of one moment.
-func (s *Store) findBetween(ctx context.Context, queue, query string, args []any, whole bool) (ds []store.Delivery, found int64, err error) {
+func (s *Store) findBetween(ctx context.Context, queue, query string, args []any, detail detail) (ds []store.Delivery, found int64, err error) {
 	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return nil, 0, err
@@ -103,7 +107,7 @@ func (s *Store) findBetween(ctx context.Context, queue, query string, args []any
 	if err != nil {
 		return nil, 0, err
 	}
-	ds, err = s.load(db, queue, ids, whole)
+	ds, err = s.load(db, queue, ids, detail)
 	return ds, int64(len(ids)), err
 }
 

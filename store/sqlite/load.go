@@ -22,9 +22,17 @@ SELECT id, received, tenant, source, event, type, subject, time, trace, NULL, NU
 FROM webhook_event WHERE id IN (SELECT value FROM json_each(?))`
 )
 
-// load reads deliveries in the order of rows; those that are gone are left out. A
-// whole one has its body, head and attempts.
-func (s *Store) load(db session, queue string, rows []int64, whole bool) ([]store.Delivery, error) {
+// detail is how much of a delivery is read.
+type detail int
+
+const (
+	light        detail = iota // for lists
+	withBody                   // and the head: for an attempt
+	withAttempts               // too: for a person
+)
+
+// load reads deliveries in the order of rows; those that are gone are left out.
+func (s *Store) load(db session, queue string, rows []int64, detail detail) ([]store.Delivery, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -55,7 +63,7 @@ func (s *Store) load(db session, queue string, rows []int64, whole bool) ([]stor
 	if err != nil {
 		return nil, err
 	}
-	records, err := loadRecords(db, events, whole)
+	records, err := loadRecords(db, events, detail >= withBody)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +78,7 @@ func (s *Store) load(db session, queue string, rows []int64, whole bool) ([]stor
 			return nil, missing("event", d.event)
 		}
 		d.Record, d.Received = &r.Record, r.received
-		if whole {
+		if detail == withAttempts {
 			if d.Attempts, err = attempts(db, row, d.Token, owns[row]); err != nil {
 				return nil, err
 			}
@@ -87,9 +95,9 @@ type record struct {
 }
 
 // loadRecords reads events by their ids, each once. Deliveries of one share it.
-func loadRecords(db session, events []int64, whole bool) (map[int64]*record, error) {
+func loadRecords(db session, events []int64, body bool) (map[int64]*record, error) {
 	query := selectEventsLight
-	if whole {
+	if body {
 		query = selectEvents
 	}
 	records := make(map[int64]*record, len(events))

@@ -38,7 +38,6 @@ func TestMain(m *testing.M) {
 var roles = map[string]func(path string) error{
 	"engine": playEngine,
 	"adder":  playAdder,
-	"sized":  playSized,
 }
 
 // child is another process in a role.
