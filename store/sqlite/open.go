@@ -19,8 +19,7 @@ const (
 	// busyTimeout is how long SQLite waits for another process, or for a
 	// foreign transaction of this one, to end its write.
 	busyTimeout = 5 * time.Second
-	// pageSize is SQLite's default; 8 KiB pages write twice as much for each
-	// key, whose place in the index is random.
+	// pageSize is SQLite's default, in which its log is counted.
 	pageSize = 4096
 	// cacheKiB of each connection: the upper levels of the key index and the
 	// pages that the next commits touch again. With 32 MiB a commit takes longer,
@@ -51,8 +50,7 @@ func dsn(path string, reader bool) string {
 		return s + pragma("synchronous", "full") + "&_query_only=1"
 	}
 	return s +
-		// Both work on a new file alone, and before it is in WAL mode.
-		pragma("page_size", pageSize) +
+		// On a new file alone, and before it is in WAL mode.
 		pragma("auto_vacuum", "incremental") +
 		pragma("journal_mode", "wal") +
 		pragma("synchronous", "full") +
