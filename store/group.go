@@ -12,8 +12,9 @@ import (
 )
 
 // Group lets concurrent callers share one write: the first goes at once, those
-// who arrive while it is under way form the next. It adds no latency, starts no
-// timer and keeps no goroutine when idle. Backends make their Commit of one:
+// who arrive while it is under way form the next. It adds no latency and starts
+// no timer, unless GroupConfig.Patience says so, and keeps no goroutine when
+// idle. Backends make their Commit of one:
 //
 //	group := store.NewGroup(write, store.GroupConfig[*store.Batch]{Items: (*store.Batch).Len})
 //
@@ -29,9 +30,11 @@ type Group[J, R any] struct {
 
 	mu      sync.Mutex
 	idle    sync.Cond    // signalled when a writer ends or a job leaves the side
-	patient *time.Timer  // starts a writer when the patience of those pending ends; nil: not set
 	pending []*job[J, R] // not yet taken by a writer, in order of arrival
 	urgent  int          // how many of them have no patience
+	by      time.Time    // when the patience of the first of the others ends
+	alarm   *time.Timer  // rings then; nil: never used
+	rings   time.Time    // zero: not set
 	writing int          // writers that run, at most c.Writes
 	aside   int          // jobs that wait for their next try
 	closed  bool
@@ -61,7 +64,7 @@ type job[J, R any] struct {
 
 	by    time.Time // it has patience until then; zero: none
 	taken bool      // by a writer: the caller stays until it is written
-	left  bool      // its caller is gone
+	left  bool      // its caller is gone, or stays for this one write alone
 	alone bool      // it was a culprit of the moment: it goes without company
 	tries int       // as such
 	until time.Time // no try after; set with the first
@@ -104,8 +107,8 @@ func NewGroup[J, R any](write func(ctx context.Context, jobs []J) ([]R, error), 
 // Where a write is refused with ErrBadData or ErrRetry it is halved, until the
 // culprit stands alone and its neighbours are written. A culprit with ErrBadData
 // gets that error; one with ErrRetry is tried again on the side, without holding
-// up others, until Timeout is over. Any other error goes to all the jobs of the
-// write.
+// up others, until Timeout is over or its caller leaves. Any other error goes to
+// all the jobs of the write.
 //
 // ErrInTransaction: ctx is that of a Transact closure, whose end the write would
 // wait for. ErrClosed: after Close.
@@ -138,6 +141,7 @@ func (g *Group[J, R]) Do(ctx context.Context, j J) (R, error) {
 	case <-ctx.Done():
 	}
 	g.mu.Lock()
+	jb.left = true
 	if !jb.taken {
 		g.leave(jb)
 		g.mu.Unlock()
@@ -163,14 +167,31 @@ func (g *Group[J, R]) Close() {
 // push queues jb and sees to it that somebody writes. g.mu is held.
 func (g *Group[J, R]) push(jb *job[J, R]) {
 	g.pending = append(g.pending, jb)
-	if jb.by.IsZero() {
-		g.urgent++
-	}
+	g.expect(jb)
 	g.rouse()
 }
 
-// rouse starts a writer if there is something that it should write now, and a
-// timer if there is something to be written later. g.mu is held.
+// expect takes account of when jb, which is pending, wants to be written. g.mu
+// is held.
+func (g *Group[J, R]) expect(jb *job[J, R]) {
+	switch {
+	case jb.by.IsZero():
+		g.urgent++
+	case g.by.IsZero() || jb.by.Before(g.by):
+		g.by = jb.by
+	}
+}
+
+// shrunk takes account of what is still pending. g.mu is held.
+func (g *Group[J, R]) shrunk() {
+	g.urgent, g.by = 0, time.Time{}
+	for _, jb := range g.pending {
+		g.expect(jb)
+	}
+}
+
+// rouse starts a writer if there is something that it should write now, and
+// sets the alarm if there is something to be written later. g.mu is held.
 func (g *Group[J, R]) rouse() {
 	if len(g.pending) == 0 || g.writing == g.c.Writes {
 		return
@@ -180,14 +201,22 @@ func (g *Group[J, R]) rouse() {
 	case wait <= 0:
 		g.writing++
 		go g.run()
-	case g.patient == nil:
-		g.patient = time.AfterFunc(wait, func() {
-			g.mu.Lock()
-			defer g.mu.Unlock()
-			g.patient = nil
-			g.rouse()
-		})
+	case g.alarm == nil:
+		g.rings = g.by
+		g.alarm = time.AfterFunc(wait, g.ring)
+	case g.rings.IsZero() || g.by.Before(g.rings):
+		g.rings = g.by
+		g.alarm.Reset(wait)
 	}
+}
+
+// ring is called by the alarm. That nothing has to be done yet, or any more, is
+// for rouse to see.
+func (g *Group[J, R]) ring() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rings = time.Time{}
+	g.rouse()
 }
 
 // wait returns how long all that are pending can wait for company. g.mu is held.
@@ -195,31 +224,23 @@ func (g *Group[J, R]) wait() time.Duration {
 	if g.urgent > 0 || g.closed || len(g.pending) == 0 {
 		return 0
 	}
-	return time.Until(g.pending[0].by)
+	return time.Until(g.by)
 }
 
-// leave takes out jb, which no writer has. g.mu is held.
+// leave takes out jb, which no writer has. It may be on the side, where retry
+// sees that it has left. g.mu is held.
 func (g *Group[J, R]) leave(jb *job[J, R]) {
-	jb.left = true // seen by retry, if jb waits on the side
-	for i, p := range g.pending {
-		if p == jb {
-			g.pending = slices.Delete(g.pending, i, i+1)
-			if jb.by.IsZero() {
-				g.urgent--
-			}
-			return
-		}
+	if i := slices.Index(g.pending, jb); i >= 0 {
+		g.pending = slices.Delete(g.pending, i, i+1)
+		g.shrunk()
 	}
 }
 
 // run writes until nothing is pending that cannot wait.
 func (g *Group[J, R]) run() {
-	for {
-		// Those whose write has just ended are about to run, and to come back:
-		// let them, so that the next write holds twice as many. With nobody
-		// about this costs nothing.
-		for range 3 {
-			runtime.Gosched()
+	for crowd := false; ; {
+		if crowd {
+			yield()
 		}
 		g.mu.Lock()
 		if len(g.pending) == 0 || g.wait() > 0 {
@@ -231,7 +252,21 @@ func (g *Group[J, R]) run() {
 		}
 		jobs := g.take()
 		g.mu.Unlock()
+		crowd = len(jobs) > 1
 		g.do(jobs)
+	}
+}
+
+// yield lets those run whose write has just ended: they are about to come back,
+// and the next write then holds twice as many. It does so for a moment alone:
+// where others compute, each turn lasts the 10 ms that the scheduler gives them.
+func yield() {
+	start := time.Now()
+	for range 3 {
+		runtime.Gosched()
+		if time.Since(start) > 100*time.Microsecond {
+			return
+		}
 	}
 }
 
@@ -247,9 +282,6 @@ func (g *Group[J, R]) take() []*job[J, R] {
 			break
 		}
 		jb.taken = true
-		if jb.by.IsZero() {
-			g.urgent--
-		}
 		jobs = append(jobs, jb)
 		items, bytes, n = items+jb.items, bytes+jb.bytes, n+1
 		if jb.alone {
@@ -259,6 +291,7 @@ func (g *Group[J, R]) take() []*job[J, R] {
 	rest := copy(g.pending, g.pending[n:])
 	clear(g.pending[rest:])
 	g.pending = g.pending[:rest]
+	g.shrunk()
 	return jobs
 }
 
@@ -297,7 +330,7 @@ func (g *Group[J, R]) do(jobs []*job[J, R]) {
 }
 
 // putAside lets jb be tried again a little later, and returns whether there is
-// time for it.
+// time for it and somebody who waits.
 func (g *Group[J, R]) putAside(jb *job[J, R]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -307,7 +340,7 @@ func (g *Group[J, R]) putAside(jb *job[J, R]) bool {
 	}
 	// 10 ms doubling to 640, with full jitter: two that block each other part.
 	wait := 5*time.Millisecond + rand.N(10*time.Millisecond<<min(jb.tries, 6))
-	if g.closed || now.Add(wait).After(jb.until) {
+	if g.closed || jb.left || now.Add(wait).After(jb.until) {
 		return false
 	}
 	jb.tries++

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -192,10 +193,12 @@ func TestGroup_ManyBesideOneLockedRow(t *testing.T) {
 		begin = time.Now()
 		culprit := callers(t.Context(), g, 100)
 		first := len(w.all())
+		var others sync.WaitGroup
 		for j := 200; j < 4000; j++ {
-			go g.Do(t.Context(), j)
+			others.Go(func() { _, _ = g.Do(t.Context(), j) })
 			time.Sleep(300 * time.Microsecond)
 		}
+		others.Wait()
 		require.NoError(t, culprit()[100].err)
 		for _, list := range w.all()[first:] {
 			require.True(t, !slices.Contains(list, 100) || len(list) == 1, "a culprit of the moment goes alone, not with %v", list)
@@ -376,12 +379,17 @@ func TestGroup_Close(t *testing.T) {
 }
 
 func TestGroup_NothingRunsWhenIdle(t *testing.T) {
-	inBubble(t, &writes{}, store.GroupConfig[int]{}, func(b bubble) {
+	running := func() int { // goroutines that are in a Group's methods
+		stacks := make([]byte, 1<<20)
+		return bytes.Count(stacks[:runtime.Stack(stacks, true)], []byte("store.(*Group[...]).run("))
+	}
+	inBubble(t, &writes{took: time.Millisecond}, store.GroupConfig[int]{}, func(b bubble) {
 		t, g := b.t, b.g
-		before := runtime.NumGoroutine()
-		callers(t.Context(), g, numbers(1, 100)...)()
+		wait := callers(t.Context(), g, numbers(1, 100)...)
+		require.Equal(t, 1, running(), "while it writes")
+		wait()
 		synctest.Wait()
-		require.LessOrEqual(t, runtime.NumGoroutine(), before)
+		require.Zero(t, running())
 	})
 }
 
@@ -453,17 +461,4 @@ func ExampleNewGroup() {
 	res, err := group.Do(context.Background(), &store.Batch{Settles: []store.Settle{{Delivery: "1", Token: 1, To: store.Processed}}})
 	fmt.Println(res.Settles[0] == store.Done, err)
 	// Output: true <nil>
-}
-
-func BenchmarkGroup(b *testing.B) {
-	g := store.NewGroup(func(_ context.Context, jobs []int) ([]int, error) { return jobs, nil }, store.GroupConfig[int]{})
-	b.ReportAllocs()
-	b.SetParallelism(32)
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := g.Do(context.Background(), 1); err != nil {
-				b.Error(err)
-			}
-		}
-	})
 }
