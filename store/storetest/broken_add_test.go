@@ -32,15 +32,17 @@ var addFlaws = []sabotage{
 	}},
 	{"writes half of a batch with bad data", "Commit/BadDataWritesNothing", writesHalf},
 	{"lets a caller who leaves fail the next", "Commit/CallerWhoLeavesLeavesNeighboursAlone", failsNeighbours},
-	{"lets bad data fail the next", "Commit/BadBatchFailsAlone", func(s *broken) {
+	{"lets bad data fail what comes after it", "Commit/BadBatchFailsAlone", func(s *broken) {
 		var spoilt atomic.Bool
 		commit := s.commit
 		s.commit = func(ctx context.Context, b *store.Batch) (*store.Results, error) {
-			if spoilt.CompareAndSwap(true, false) {
+			if spoilt.Load() {
 				return nil, store.ErrBadData
 			}
 			res, err := commit(ctx, b)
-			spoilt.Store(errors.Is(err, store.ErrBadData))
+			if errors.Is(err, store.ErrBadData) {
+				spoilt.Store(true)
+			}
 			return res, err
 		}
 	}},

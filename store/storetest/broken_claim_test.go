@@ -80,7 +80,7 @@ var claimFlaws = []sabotage{
 			ds, err := claim(ctx, queue, c)
 			mu.Lock()
 			defer mu.Unlock()
-			if c.Lease == time.Hour && len(ds) > 1 {
+			if c.Lease == time.Hour && len(ds) > 0 {
 				ds, last = append(ds, last...), ds[:1:1]
 			}
 			return ds, err

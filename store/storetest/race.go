@@ -206,6 +206,7 @@ func raceProcessed(t *tester) {
 				b.Settles = append(b.Settles, s)
 			}
 			if len(ds) == 0 {
+				pause(ctx)
 				continue
 			}
 			res, err := t.st.Commit(ctx, &b)

@@ -158,6 +158,9 @@ func orderRace(t *tester) {
 			if err != nil {
 				return err
 			}
+			if len(ds) == 0 {
+				pause(ctx)
+			}
 			for _, d := range ds {
 				line, to := lines[d.OrderKey], store.Processed
 				if d.Token < 3 && d.Record.Body[len(d.Record.Body)-1]%3 == 0 {

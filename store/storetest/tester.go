@@ -333,6 +333,15 @@ func (t *tester) eventually(ok func() string) {
 	}
 }
 
+// pause is what a worker takes that found nothing, so that those who have work
+// get on with it.
+func pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Millisecond):
+	}
+}
+
 // together runs f in n goroutines at once, and fails with their errors. The
 // first of those ends ctx, so that nobody waits for a goroutine that is gone.
 func (t *tester) together(n int, f func(ctx context.Context, i int) error) {
