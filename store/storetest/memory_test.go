@@ -26,6 +26,6 @@ func inMemory() storetest.Backend {
 			})
 			return st
 		},
-		Advance: func(st store.Store, d time.Duration) { st.(*memory.Store).Advance(d) }, //nolint:errcheck // it is one
+		Advance: func(st store.Store, d time.Duration) { st.(*memory.Store).Advance(d) },
 	}
 }
