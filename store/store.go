@@ -137,8 +137,8 @@ type Info struct {
 
 // Errors that a store returns; test for them with errors.Is.
 var (
-	// ErrBadData says that an item's data is refused, whenever it is tried.
-	// Nothing was written.
+	// ErrBadData says that an item's data is refused, whenever it is tried: see
+	// Batch.Validate. Nothing was written.
 	ErrBadData = errors.New("webhook: bad data")
 	// ErrRetry says that this moment was the wrong one: a deadlock, a failed
 	// serialization, a row that was not to be had within 20 ms. Nothing was

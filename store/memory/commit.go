@@ -19,7 +19,7 @@ func (s *Store) Commit(ctx context.Context, b *store.Batch) (*store.Results, err
 		return nil, err
 	}
 	// Nothing below can fail, so that what is checked now is all or nothing.
-	if err := check(b); err != nil {
+	if err := b.Validate(); err != nil {
 		return nil, fmt.Errorf("webhook: commit: %w", err)
 	}
 
@@ -51,51 +51,4 @@ func (s *Store) Commit(ctx context.Context, b *store.Batch) (*store.Results, err
 		}
 	}
 	return res, nil
-}
-
-// check returns ErrBadData for the first item that no moment would make right.
-func check(b *store.Batch) error {
-	for i := range b.Adds {
-		if err := checkAdd(&b.Adds[i]); err != nil {
-			return fmt.Errorf("add %d: %w", i, err)
-		}
-	}
-	for i := range b.Settles {
-		switch to := b.Settles[i].To; to {
-		case store.Processed, store.Dead, store.Discarded, store.Queued:
-		default:
-			return fmt.Errorf("settle %d: state %q: %w", i, to, store.ErrBadData)
-		}
-	}
-	for i := range b.Holds {
-		h := &b.Holds[i]
-		if h.Destination == "" {
-			return fmt.Errorf("hold %d: no destination: %w", i, store.ErrBadData)
-		}
-		if _, ok := kindIndex(h.Kind); !ok && (!h.Release || h.Kind != "") {
-			return fmt.Errorf("hold %d: kind %q: %w", i, h.Kind, store.ErrBadData)
-		}
-	}
-	return nil
-}
-
-func checkAdd(a *store.Add) error {
-	if a.Record == nil {
-		return fmt.Errorf("no record: %w", store.ErrBadData)
-	}
-	var seen names
-	for i := range a.To {
-		name := a.To[i].Destination
-		if name == "" {
-			return fmt.Errorf("target %d: no destination: %w", i, store.ErrBadData)
-		}
-		if len(a.To) == 1 {
-			return nil
-		}
-		if seen.find(name) != nil {
-			return fmt.Errorf("target %d: destination %q twice: %w", i, name, store.ErrBadData)
-		}
-		seen.set(name, nil)
-	}
-	return nil
 }

@@ -1,10 +1,6 @@
 package sqlite
 
-import (
-	"fmt"
-
-	"github.com/surehook/webhook/store"
-)
+import "github.com/surehook/webhook/store"
 
 const (
 	upsertHold = `
@@ -80,20 +76,4 @@ func (w *work) holdKey(d *destination, key string) error {
 func (w *work) keyHeld(d *destination, key string) (until int64, err error) {
 	_, err = one(w.db, selectHeld, []any{d.id, []byte(key)}, &until)
 	return until, err
-}
-
-// checkHold refuses what no moment would make right.
-func checkHold(h *store.Hold) error {
-	if h.Destination == "" {
-		return fmt.Errorf("no destination: %w", store.ErrBadData)
-	}
-	switch h.Kind {
-	case store.Paused, store.Disabled, store.Broken, store.Slowed:
-		return nil
-	case "":
-		if h.Release {
-			return nil
-		}
-	}
-	return fmt.Errorf("kind %q: %w", h.Kind, store.ErrBadData)
 }

@@ -64,56 +64,20 @@ func (s *Store) mayLease(batches []*store.Batch) (bool, error) {
 	return false, nil
 }
 
-// check returns ErrBadData for the first item that no moment would make right.
-func check(b *store.Batch) error {
-	for i := range b.Adds {
-		if err := checkAdd(&b.Adds[i]); err != nil {
-			return fmt.Errorf("add %d: %w", i, err)
-		}
-	}
-	for i := range b.Settles {
-		switch to := b.Settles[i].To; to {
-		case store.Processed, store.Dead, store.Discarded, store.Queued:
-		default:
-			return fmt.Errorf("settle %d: state %q: %w", i, to, store.ErrBadData)
-		}
-	}
-	for i := range b.Holds {
-		if err := checkHold(&b.Holds[i]); err != nil {
-			return fmt.Errorf("hold %d: %w", i, err)
-		}
-	}
-	return nil
-}
-
 // maxRecord is the most that a record may take: SQLite keeps up to a billion bytes
 // in a row, and ours has other columns.
 const maxRecord = 900 << 20
 
-func checkAdd(a *store.Add) error {
-	r := a.Record
-	if r == nil {
-		return fmt.Errorf("no record: %w", store.ErrBadData)
+// check returns ErrBadData for the first item that no moment would make right.
+func check(b *store.Batch) error {
+	if err := b.Validate(); err != nil {
+		return err
 	}
-	if n := len(r.Head) + len(r.Body) + len(r.Tenant) + len(r.Source) + len(r.ID) + len(r.Type) + len(r.Subject) + len(r.Trace); n > maxRecord {
-		return fmt.Errorf("record of %d bytes, at most %d: %w", n, maxRecord, store.ErrBadData)
-	}
-	if len(a.To) == 1 { // nearly always, and worth no map
-		if a.To[0].Destination == "" {
-			return fmt.Errorf("target 0: no destination: %w", store.ErrBadData)
+	for i := range b.Adds {
+		r := b.Adds[i].Record
+		if n := len(r.Head) + len(r.Body) + len(r.Tenant) + len(r.Source) + len(r.ID) + len(r.Type) + len(r.Subject) + len(r.Trace); n > maxRecord {
+			return fmt.Errorf("add %d: record of %d bytes, at most %d: %w", i, n, maxRecord, store.ErrBadData)
 		}
-		return nil
-	}
-	seen := make(map[string]bool, len(a.To))
-	for i := range a.To {
-		name := a.To[i].Destination
-		if name == "" {
-			return fmt.Errorf("target %d: no destination: %w", i, store.ErrBadData)
-		}
-		if seen[name] {
-			return fmt.Errorf("target %d: destination %q twice: %w", i, name, store.ErrBadData)
-		}
-		seen[name] = true
 	}
 	return nil
 }
