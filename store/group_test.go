@@ -236,6 +236,8 @@ func TestGroup_CallerLeaves(t *testing.T) {
 
 		_, err := g.Do(ctx, 4)
 		require.ErrorIs(t, err, context.Canceled)
+		synctest.Wait()
+		require.Len(t, w.all(), 2, "nor that of who had left before")
 	})
 }
 
@@ -324,8 +326,9 @@ func TestGroup_Patience(t *testing.T) {
 		require.Equal(t, time.Millisecond, urgent()[2].at, "who has no patience goes at once")
 		require.Equal(t, 2*time.Millisecond, patient()[5].at, "and takes along who is there")
 
-		during := callers(t.Context(), g, 4, 7)
-		require.Equal(t, time.Millisecond, during()[4].at)
+		during := callers(t.Context(), g, 4, 7)()
+		require.Equal(t, time.Millisecond, during[4].at)
+		require.Equal(t, 4*time.Millisecond, during[7].at, "it waits on, though a writer was free before")
 		require.Equal(t, [][]int{{1}, {3, 5, 2}, {4}, {7}}, w.all())
 	})
 }
@@ -351,30 +354,6 @@ func TestGroup_InTransaction(t *testing.T) {
 		_, err := g.Do(store.InTx(t.Context()), 1)
 		require.ErrorIs(t, err, store.ErrInTransaction)
 		require.Empty(t, w.all())
-	})
-}
-
-func TestGroup_Close(t *testing.T) {
-	w := &writes{took: time.Second, err: func(jobs []int, _ int) error {
-		if slices.Contains(jobs, 9) {
-			return store.ErrRetry
-		}
-		return nil
-	}}
-	patient := func(j int) time.Duration { return time.Duration(j/100) * time.Hour }
-	inBubble(t, w, store.GroupConfig[int]{Patience: patient}, func(b bubble) {
-		t, g := b.t, b.g
-		aside := callers(t.Context(), g, 9)
-		time.Sleep(time.Second + time.Nanosecond) // on the side now
-		in := callers(t.Context(), g, 1, 2, 100)
-		g.Close()
-		for j, o := range in() {
-			require.NoError(t, o.err, "job %d was in: Close waits for it", j)
-		}
-		require.ErrorIs(t, aside()[9].err, store.ErrClosed)
-		_, err := g.Do(t.Context(), 3)
-		require.ErrorIs(t, err, store.ErrClosed)
-		g.Close()
 	})
 }
 
