@@ -22,7 +22,8 @@ const drainTime = time.Minute
 // round is one window of one row.
 type round struct {
 	result
-	share float64 // of what was acknowledged, processed when the window ended
+	cpu   time.Duration // of the server, for one request
+	share float64       // of what was acknowledged, processed when the window ended
 }
 
 // measureHTTP prints a table with a line for each row.
@@ -64,14 +65,18 @@ func measureRow(ctx context.Context, p plan, r row, l load, profile string) (m r
 		return m, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if m.result, err = runWrk(ctx, l, s.url+path, p.window); err != nil || !r.ours {
+	if m.result, err = runWrk(ctx, l, s.url+path, p.window); err != nil {
 		return m, err
 	}
-
 	atEnd, err := s.Account(ctx)
 	if err != nil {
 		return m, err
 	}
+	m.cpu = atEnd.CPU / time.Duration(m.Requests)
+	if !r.ours {
+		return m, nil
+	}
+
 	final := atEnd
 	for deadline := time.Now().Add(drainTime); final.Waiting > 0; {
 		if time.Now().After(deadline) {
@@ -94,9 +99,9 @@ func measureRow(ctx context.Context, p plan, r row, l load, profile string) (m r
 
 func printRows(p plan, measured map[string][]round) {
 	fmt.Printf("\nA durable answer over HTTP: wrk in a process of its own, 1 thread, %d connections, POST of %d bytes with unique ids;\n"+
-		"%d rounds of %v a row, interleaved; medians, ratios too\n\n", connections, bodySize, p.rounds, p.window)
+		"%d rounds of %v a row, interleaved; medians, ratios too; CPU is the server's for one request\n\n", connections, bodySize, p.rounds, p.window)
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "requests/s\tlowest\thighest\tp50\tp99\t÷ bare\t÷ file\tprocessed at the end\t  row\t")
+	fmt.Fprintln(w, "requests/s\tlowest\thighest\tp50\tp99\tCPU\t÷ bare\t÷ file\tprocessed at the end\t  row\t")
 	perSecond := func(m round) float64 { return m.PerSecond }
 	bare, file := column(measured["bare"], perSecond), column(measured["file"], perSecond)
 	for _, r := range rows {
@@ -106,10 +111,11 @@ func printRows(p plan, measured map[string][]round) {
 		if r.ours {
 			share = fmt.Sprintf("%.1f %%", 100*median(column(rounds, func(m round) float64 { return m.share })))
 		}
-		fmt.Fprintf(w, "%.0f\t%.0f\t%.0f\t%.1f ms\t%.1f ms\t%.2f\t%.2f\t%s\t  %s\t\n",
+		fmt.Fprintf(w, "%.0f\t%.0f\t%.0f\t%.1f ms\t%.1f ms\t%v\t%.2f\t%.2f\t%s\t  %s\t\n",
 			median(rates), slices.Min(rates), slices.Max(rates),
 			median(column(rounds, func(m round) float64 { return float64(m.P50) / 1e3 })),
 			median(column(rounds, func(m round) float64 { return float64(m.P99) / 1e3 })),
+			median(column(rounds, func(m round) time.Duration { return m.cpu.Round(time.Microsecond) })),
 			ratio(rates, bare), ratio(rates, file), share, r.name)
 	}
 	w.Flush()
@@ -120,8 +126,8 @@ func printRows(p plan, measured map[string][]round) {
 }
 
 // column returns one figure of rounds.
-func column(rounds []round, figure func(round) float64) []float64 {
-	values := make([]float64, len(rounds))
+func column[T any](rounds []round, figure func(round) T) []T {
+	values := make([]T, len(rounds))
 	for i, m := range rounds {
 		values[i] = figure(m)
 	}

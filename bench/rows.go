@@ -46,15 +46,17 @@ var rows = []row{
 // receiver is a row that has been opened.
 type receiver struct {
 	handler http.Handler
-	account func(ctx context.Context) (account, error) // nil: keeps nothing
+	account func(ctx context.Context) (account, error)
 	close   func() error
 }
 
-// account is what became of the events that a receiver was given.
+// account is what became of the events that a receiver was given. Rows that keep
+// nothing leave it empty.
 type account struct {
-	Handled   int64 // the handler's own count
-	Waiting   int   // not yet processed, by the store
-	Processed int   // by the store, counted only where nothing is Waiting
+	CPU       time.Duration // that the process has used
+	Handled   int64         // the handler's own count
+	Waiting   int           // not yet processed, by the store
+	Processed int           // by the store, counted only where nothing is Waiting
 }
 
 // read reads and verifies a request as thirty lines of one's own would; ok is
@@ -83,6 +85,9 @@ func read(w http.ResponseWriter, r *http.Request) (id string, body []byte, ok bo
 	return "", nil, false
 }
 
+// nothing is the account of a row that keeps nothing.
+func nothing(context.Context) (account, error) { return account{}, nil }
+
 // sign returns the bytes of a Standard Webhooks v1 signature.
 func sign(id, stamp string, body []byte) []byte {
 	mac := hmac.New(sha256.New, key)
@@ -98,7 +103,8 @@ func openBare(context.Context, string) (*receiver, error) {
 				w.WriteHeader(http.StatusOK)
 			}
 		}),
-		close: func() error { return nil },
+		account: nothing,
+		close:   func() error { return nil },
 	}, nil
 }
 
@@ -119,7 +125,8 @@ func openFile(_ context.Context, dir string) (*receiver, error) {
 			}
 			w.WriteHeader(http.StatusOK)
 		}),
-		close: j.Close,
+		account: nothing,
+		close:   j.Close,
 	}, nil
 }
 

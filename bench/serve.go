@@ -45,17 +45,17 @@ func serveMain(args []string) (err error) {
 
 	mux := http.NewServeMux()
 	mux.Handle(path, rec.handler)
-	if rec.account != nil {
-		mux.HandleFunc("/account", func(w http.ResponseWriter, r *http.Request) {
-			pprof.StopCPUProfile() // the window is over
-			a, err := rec.account(r.Context())
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusInternalServerError)
-				return
-			}
-			_ = json.NewEncoder(w).Encode(a)
-		})
-	}
+	mux.HandleFunc("/account", func(w http.ResponseWriter, r *http.Request) {
+		pprof.StopCPUProfile() // the window is over
+		cpu := cpuTime()
+		a, err := rec.account(r.Context())
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		a.CPU = cpu
+		_ = json.NewEncoder(w).Encode(a)
+	})
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
