@@ -203,6 +203,9 @@ func (g *gauge) takes(d time.Duration) webhook.Handler {
 	return func(ctx context.Context, _ webhook.Event) error {
 		g.enter()
 		defer g.leave()
+		if d == 0 {
+			return nil // many timers of no time at all bring go1.26's race detector down
+		}
 		select {
 		case <-time.After(d):
 			return nil

@@ -9,9 +9,36 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/surehook/webhook"
 	"github.com/surehook/webhook/provider"
 	"github.com/surehook/webhook/store"
+	"github.com/surehook/webhook/store/sqlite"
 )
+
+// deadOrExited passes on how the receiver ended, or nil when the poison is dead.
+func (s *stage) deadOrExited(exited <-chan error) <-chan error {
+	s.t.Helper()
+	c := make(chan error, 1)
+	st, err := sqlite.Open(s.t.Context(), s.db, sqlite.Config{})
+	require.NoError(s.t, err)
+	go func() {
+		defer st.Close()
+		for {
+			select {
+			case err := <-exited:
+				c <- err
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+			n, err := webhook.NewQueue(st, "inbox").Count(s.t.Context(), store.Filter{EventID: poison, States: []store.State{store.Dead}}, 1)
+			if err != nil || n == 1 {
+				c <- err
+				return
+			}
+		}
+	}()
+	return c
+}
 
 // TestPoison: an event that ends the process each time it is handled is dead
 // after five attempts, and its neighbours are processed.
@@ -28,15 +55,11 @@ func TestPoison(t *testing.T) {
 
 	ends := 0
 	for {
-		var err error
-		select {
-		case err = <-exit:
-		case <-time.After(3 * time.Second): // nothing ends it any more
-		}
+		err := within(t, s.deadOrExited(exit))
 		if err == nil {
 			break
 		}
-		require.Equal(t, "exit status 3", err.Error())
+		require.EqualError(t, err, "exit status 3")
 		ends++
 		require.LessOrEqual(t, ends, 5, "the poison is still handled")
 		_, exit = s.receiver(0)
