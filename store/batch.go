@@ -54,7 +54,7 @@ type Add struct {
 	Queue    string
 	Identity [32]byte      // digest of queue, tenant, source and id
 	Keys     [][32]byte    // digests of replay keys; they share a space with identities
-	Known    time.Duration // minimum that identity and keys are known, from now; see Purge
+	Known    time.Duration // minimum that identity and keys are known, from now; a duplicate's lengthens it; see Purge
 	Digest   [32]byte      // of the body as it came
 	Record   *Record
 	To       []Target // no destination twice; none: the event is stored and known, and that is all

@@ -28,7 +28,7 @@ type Delivery struct {
 	State    State
 	Reason   string    // why it is dead or discarded
 	Received time.Time // when its event was added, by the store's clock
-	Due      time.Time // when it may be tried; of one that is finished: when it was
+	Due      time.Time // when it may be tried; of one that has ended, dead ones included: when it did
 	Until    time.Time // end of the lease, while Processing
 
 	Token    uint64 // grows with every claim, never reset: the fence, and the attempt's number

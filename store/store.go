@@ -59,7 +59,8 @@ type Store interface {
 
 	// Claim leases what is due: the delivery is queued and its time has come,
 	// or its last lease has run out; its destination and its ordering key are
-	// not held; and if it has an ordering key, it is the key's head. Each
+	// not held; and if it has an ordering key, it is the key's head: the first of
+	// those to be done, though one that is leased stays the head. Each
 	// returned delivery has a token one greater than before, State
 	// Processing, Until set, FailingSince of its destination, and its Record
 	// with head and body.

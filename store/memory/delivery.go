@@ -156,15 +156,15 @@ func (d *delivery) arrange(now time.Time) {
 		d.key = nil
 		k.chain.drop(d)
 	}
-	d.place(now)
 	if k != nil {
 		k.arrange(now)
 	}
+	d.place(now)
 }
 
 // place puts d into its lane, or takes it out.
 func (d *delivery) place(now time.Time) {
-	if d.undone() && (d.key == nil || d.key.chain.first() == d) {
+	if d.undone() && (d.key == nil || d.key.head == d) {
 		d.claimable = d.Due
 		if d.State == store.Processing {
 			d.claimable = d.Until

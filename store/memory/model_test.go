@@ -61,9 +61,14 @@ func (m *model) held(destination, key string) bool {
 
 func (d *modelled) undone() bool { return d.State == store.Queued || d.State == store.Processing }
 
-// head returns the first of an ordering key that is to be done, or that is dead
-// and blocks.
+// head returns the one of an ordering key that is leased, else the first that is
+// to be done, or that is dead and blocks.
 func (m *model) head(destination, key string) *modelled {
+	for _, d := range m.all {
+		if d.Destination == destination && d.OrderKey == key && d.State == store.Processing {
+			return d
+		}
+	}
 	for _, d := range m.all {
 		if d.Destination == destination && d.OrderKey == key && (d.undone() || d.State == store.Dead && !d.unblocked) {
 			return d

@@ -1,6 +1,10 @@
 package memory
 
-import "time"
+import (
+	"time"
+
+	"github.com/surehook/webhook/store"
+)
 
 // orderKey is one ordering key of a destination. Only the first of its chain,
 // the head, is ever in a lane. It is there as long as its chain or a hold.
@@ -36,7 +40,9 @@ func (d *destination) key(name string) *orderKey {
 // chain or a hold changed.
 func (k *orderKey) arrange(now time.Time) {
 	was := k.head
-	k.head = k.chain.first()
+	if was == nil || was.key != k || was.State != store.Processing {
+		k.head = k.chain.first() // one that is leased stays
+	}
 	if was != nil && was != k.head && was.key == k {
 		was.place(now)
 	}
