@@ -20,7 +20,7 @@ const kills = 20
 func TestKill(t *testing.T) {
 	a, suicides := kill(t, "", kills)
 	require.Empty(t, a.problems())
-	require.Greater(t, len(a.acked), kills, "too little was sent for the account to mean anything")
+	require.Greater(t, len(a.acked), 100, "too little was sent for the account to mean anything")
 	require.Positive(t, suicides, "it never died at a point of its own")
 	t.Logf("%d killed, %d killed themselves; %d acknowledged, %d processed, %d dead",
 		kills, suicides, len(a.acked), a.count(store.Processed), a.count(store.Dead))

@@ -16,12 +16,16 @@ import (
 	"github.com/surehook/webhook/provider"
 )
 
-// workers is how many send side by side.
-const workers = 8
+// workers is how many send side by side, atLeast how many events each sends,
+// however slow the machine is.
+const (
+	workers = 8
+	atLeast = 20
+)
 
 // send is the sender process: eight workers that send events of their own, each
 // until it is answered 2xx, and write down what was. When its standard input ends
-// they finish the event at hand, and it exits.
+// they finish the event at hand, and it exits, if each has sent atLeast.
 func send() error {
 	verifier, err := provider.StandardWebhooks(secret)
 	if err != nil {
@@ -46,7 +50,7 @@ func send() error {
 	for worker := range workers {
 		go func() {
 			errs <- func() error {
-				for n := 0; !stopping.Load(); n++ {
+				for n := 0; n < atLeast || !stopping.Load(); n++ {
 					id := fmt.Sprintf("evt_%d_%d", worker, n)
 					if err := deliver(client, verifier, target, id); err != nil {
 						return err

@@ -27,5 +27,5 @@ func TestStop(t *testing.T) {
 	requireKilled(t, within(t, exited))
 	a := s.end(finish)
 	require.Empty(t, a.problems())
-	require.NotEmpty(t, a.acked)
+	require.Greater(t, len(a.acked), 100)
 }
