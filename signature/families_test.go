@@ -166,6 +166,7 @@ func TestScheme_Unsound(t *testing.T) {
 		}, "Signed does not cover"},
 		{"field signed", func(s *Scheme) { s.Signed = []Part{JSON("token"), Body()} }, "is not read before"},
 		{"nothing signed", func(s *Scheme) { s.Signed = []Part{{}} }, "has a Signed part"},
+		{"body not signed", func(s *Scheme) { s.Signed = []Part{Header("Acme-Id"), Text(".")} }, "without Body"},
 		{"constant id", func(s *Scheme) { s.ID = Text("x") }, "something else than a Header"},
 		{"body as type", func(s *Scheme) { s.Type = Body() }, "something else than a Header"},
 		{"too many parts", func(s *Scheme) { s.Signed = make([]Part, 9) }, "at most 8"},

@@ -60,7 +60,9 @@ type Scheme struct {
 	// format that is expected, and nothing of the secret. Default RawKey.
 	Key func(secret string) ([]byte, error)
 
-	// Signed is what is signed, in that order; default the body alone. A header
+	// Signed is what is signed, in that order; default the body alone. Body must
+	// be among it: otherwise one signature would fit any body. A sender that signs
+	// less is checked by a Verifier.Check of one's own, which says so. A header
 	// or entry in it must be there in each request, and must not hold the Text
 	// that ends it: what is signed could be cut in two ways.
 	Signed []Part
@@ -184,6 +186,9 @@ func (s Scheme) sound() error {
 		if p.kind == none || p.kind == field {
 			return errors.New("has a Signed part that is not Text, Body, Header or Entry: a field of the body is not read before the body is believed")
 		}
+	}
+	if !s.covers(Body()) {
+		return errors.New("has a Signed without Body: one signature would fit any body")
 	}
 	for _, p := range []Part{s.Sent.part, s.ID, s.Type, s.Subject, s.Time.part} {
 		switch {
