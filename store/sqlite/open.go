@@ -76,6 +76,16 @@ func checkPath(path string) error {
 	return nil
 }
 
+// create makes the file if there is none, for its owner alone, since it holds
+// payloads; SQLite gives its log the same mode. A file that is there keeps its own.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
 // pool opens the file with n connections at most, and keeps them.
 func pool(path string, reader bool, n int) (*sql.DB, error) {
 	db, err := sql.Open("sqlite", dsn(path, reader))

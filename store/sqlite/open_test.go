@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -141,5 +142,19 @@ func TestDeliveryIDs_AfterRollback(t *testing.T) {
 	require.NoError(t, err)
 	for _, s := range page {
 		require.Zero(t, s.Queued+s.Processing+s.Dead, s.Destination)
+	}
+}
+
+// The file and its log hold payloads: they are for their owner alone.
+func TestOpen_ForTheOwnerAlone(t *testing.T) {
+	path := file(t)
+	st := open(t, path)
+	add(t, st, event("e", "a"))
+	for _, name := range []string{path, path + "-wal"} {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		if runtime.GOOS != "windows" { // which has no such bits
+			require.Equal(t, os.FileMode(0o600), info.Mode().Perm(), name)
+		}
 	}
 }

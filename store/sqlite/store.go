@@ -78,8 +78,8 @@ type Store struct {
 	ended  error // of the first Close
 }
 
-// Open opens the file at path, creates it if there is none, and brings its schema
-// up to date. The error says what is wrong with the path, the file's schema or
+// Open opens the file at path, creates it (mode 0600) if there is none, and brings
+// its schema up to date. The error says what is wrong with the path, the file's schema or
 // its settings. ctx bounds Open alone.
 //
 // Open switches the driver's commits from fsync to fdatasync, for the whole
@@ -101,6 +101,9 @@ func open(ctx context.Context, path string, c Config) (*Store, error) {
 	}
 	c.WALLimit = max(c.WALLimit, 1<<20)
 	if err := checkPath(path); err != nil {
+		return nil, err
+	}
+	if err := create(path); err != nil {
 		return nil, err
 	}
 	if err := useFdatasync(); err != nil {
