@@ -52,6 +52,30 @@ func TestWatch_RunsInTime(t *testing.T) {
 	})
 }
 
+// The log says what an acknowledged event survives once the engine runs, and not
+// where another process keeps it from running.
+func TestWatch_SaysThatItRuns(t *testing.T) {
+	const runs = "webhook engine runs"
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		r.inbox.Handle("billing", new(collector).handle)
+		r.run()
+		pass(time.Hour)
+		told := r.logs.having(t, "msg", runs)
+		require.Len(t, told, 1, "once")
+		require.NotEmpty(t, told[0]["promise"])
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		r.inbox.Handle("billing", new(collector).handle)
+		r.st.onClaim(func(context.Context, store.Claim, claimFunc) ([]store.Delivery, error) {
+			return nil, store.ErrBusy
+		})
+		require.ErrorIs(t, r.inbox.Run(t.Context()), store.ErrBusy)
+		require.Empty(t, r.logs.having(t, "msg", runs))
+	})
+}
+
 // Deliveries for a handler that no process has stay, and somebody is told, once
 // an hour.
 func TestWatch_DeliveriesForNobody(t *testing.T) {

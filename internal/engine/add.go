@@ -13,8 +13,9 @@ import (
 )
 
 // addPatience is how long after its beginning an add whose outcome is unknown is
-// committed again before its caller is told. The sender waits for the answer meanwhile: half of the shortest
-// patience that is known (5 s, Shopify), less the commit itself.
+// committed again before its caller is told. The sender waits for the answer
+// meanwhile: it is half of the shortest patience that is known (5 s, Shopify),
+// less the commit itself.
 const addPatience = 3 * time.Second
 
 // Add commits adds, whose Lease fields it sets, in one batch, and has those that

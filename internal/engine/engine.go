@@ -70,6 +70,7 @@ type Engine struct {
 	state    atomic.Int32  // one of the constants below
 	stopping chan struct{} // closed when the drain begins
 	warn     sync.Once     // about events that nobody processes
+	began    sync.Once     // tells of the first claim
 
 	// Set by Run before anything is started.
 	work       context.Context // that of attempts; ends when the drain's time is over
@@ -107,10 +108,6 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("webhook: run queue %q: Run was called before", e.c.Queue)
 	}
 	defer e.state.Store(ended)
-	info := e.st.Info()
-	e.obs.Logger().InfoContext(ctx, "webhook engine starts", observe.KeyQueue, e.c.Queue,
-		"store", info.Name, "durable", info.Durable, "promise", info.Promise)
-
 	e.slots.serve(e.c.Limits())
 	var cancelWork context.CancelCauseFunc
 	e.work, cancelWork = context.WithCancelCause(context.WithoutCancel(ctx))
@@ -212,6 +209,7 @@ func (e *Engine) claimAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		e.began.Do(e.sayBegun)
 		more := e.slots.claimed(c, ds)
 		for i := range ds {
 			e.start(&ds[i], nil, start)
@@ -222,6 +220,14 @@ func (e *Engine) claimAll(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sayBegun tells what stands behind an acknowledgement, once the first claim has
+// shown that this engine is the one that runs.
+func (e *Engine) sayBegun() {
+	info := e.st.Info()
+	e.obs.Logger().Info("webhook engine runs", observe.KeyQueue, e.c.Queue,
+		"store", info.Name, "durable", info.Durable, "promise", info.Promise)
 }
 
 // errIsolated says that a suspect runs alone: nothing may be claimed now.
