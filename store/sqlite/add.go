@@ -21,11 +21,7 @@ func (w *work) add(a *store.Add, out *store.Added) error {
 		return err
 	}
 	event := seq.event
-	known, err := w.know(a, event)
-	if err != nil {
-		return err
-	}
-	if known != 0 {
+	if known := w.know(a, event); known != 0 {
 		return w.again(a, known, out)
 	}
 	seq.event++

@@ -9,9 +9,6 @@ import (
 )
 
 const (
-	// The conflict is the test: there is no moment between looking and writing.
-	insertKnown = `INSERT INTO webhook_known (key, event) VALUES (?, ?) ON CONFLICT DO NOTHING`
-	selectKnown = `SELECT event FROM webhook_known WHERE key = ?`
 	deleteKnown = `DELETE FROM webhook_known WHERE key = ? AND event = ?`
 
 	selectEventFacts = `
@@ -41,32 +38,22 @@ type facts struct {
 }
 
 // know records that a's identity and keys belong to event, or returns the event
-// that the first of them belongs to already, and records nothing.
-func (w *work) know(a *store.Add, event int64) (known int64, err error) {
-	keys := keysOf(a)
-	for i := 0; i < len(keys); i += 32 {
-		key := keys[i : i+32]
-		n, err := w.db.exec(insertKnown, key, event)
-		if err != nil {
-			return 0, err
-		}
-		if n > 0 {
-			continue
-		}
-		if _, err := one(w.db, selectKnown, []any{key}, &known); err != nil {
-			return 0, err
-		}
-		if known == event {
-			continue // a names it twice
-		}
-		for j := 0; j < i; j += 32 {
-			if _, err := w.db.exec(deleteKnown, keys[j:j+32], event); err != nil {
-				return 0, err
-			}
-		}
-		return known, nil
+// that the first of them belongs to already, and records nothing. Nobody comes
+// between looking and writing: the transaction has the write lock.
+func (w *work) know(a *store.Add, event int64) (known int64) {
+	if known = w.owner[a.Identity]; known != 0 {
+		return known
 	}
-	return 0, nil
+	for _, k := range a.Keys {
+		if known = w.owner[k]; known != 0 {
+			return known
+		}
+	}
+	w.own(&a.Identity, event)
+	for i := range a.Keys {
+		w.own(&a.Keys[i], event)
+	}
+	return 0
 }
 
 // keysOf joins a's identity and keys.

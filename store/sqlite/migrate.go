@@ -29,7 +29,7 @@ type migration struct {
 
 // minReaders has an entry for each step that older code cannot work with; it
 // names the step's own version. Each other step is as its predecessor.
-var minReaders = map[int]int{1: 1}
+var minReaders = map[int]int{1: 1, 2: 2}
 
 // migrations reads the steps in order.
 func migrations(files fs.FS, minReaders map[int]int) ([]migration, error) {

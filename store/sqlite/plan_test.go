@@ -16,6 +16,8 @@ func TestPlans(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, st.Close()) })
 	for name, c := range map[string]struct{ query, uses string }{
 		"selectKnown":         {selectKnown, "PRIMARY KEY"},
+		"selectKnowns":        {selectKnowns, "PRIMARY KEY"},
+		"selectFresh":         {selectFresh, "PRIMARY KEY (rowid>? AND rowid<?)"},
 		"selectDueLanes":      {selectDueLanes, "webhook_lane_queue (queue=? AND next<?)"},
 		"selectDueLanesOf":    {selectDueLanesOf, "webhook_lane_destination (destination=? AND next<?)"},
 		"selectDueQueues":     {selectDueQueues, "webhook_lane_queue (queue=? AND next<?)"},

@@ -233,6 +233,9 @@ func (w *work) forget(id, known, received int64) (int, error) {
 	if f == nil || f.known > known || f.received > received || !f.past && len(f.names) > 0 {
 		return 0, nil // named again since it was found
 	}
+	if err := w.indexTo(id); err != nil {
+		return 0, err
+	}
 	for i := 0; i < len(f.keys); i += 32 {
 		if _, err := w.db.exec(deleteKnown, f.keys[i:i+32], id); err != nil {
 			return 0, err

@@ -69,6 +69,7 @@ type Store struct {
 	read   *sql.DB // connections that cannot write
 	engine engineLock
 	leases leaseCache
+	fresh  freshKeys
 	wake   wakes
 	purged purgeCursor
 
@@ -110,6 +111,7 @@ func open(ctx context.Context, path string, c Config) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{path: path, c: c}
+	s.fresh.max = freshMax
 	s.engine.path = path + ".engine"
 	s.wake.store = s
 	s.group = store.NewGroup(s.write, store.GroupConfig[*store.Batch]{Items: (*store.Batch).Len, Bytes: size, Patience: patience})

@@ -112,14 +112,11 @@ func (s *Store) writeIn(db session, b *store.Batch) (*store.Results, *work, erro
 		return nil, nil, fmt.Errorf("webhook: write: %w", err)
 	}
 	w := s.newWork(db, false)
-	res, err := w.batch(b)
-	if err == nil {
-		err = w.flush()
-	}
+	res, err := w.write([]*store.Batch{b})
 	if err != nil {
 		return nil, nil, fmt.Errorf("webhook: write: %w", err)
 	}
-	return res, w, nil
+	return res[0], w, nil
 }
 
 // insideTransaction makes sure that there is one. SQLite ends a transaction by

@@ -28,17 +28,23 @@ type work struct {
 	laneByID map[int64]*lane
 	due      map[string]bool // queues in which something may be due sooner than it was
 	given    []lease         // without an ordering key
+
+	caughtUp bool          // with the keys of all events
+	first    int64         // event that it adds
+	owner    map[key]int64 // events by the keys that were looked up; 0: none has it
+	added    []ownedKey    // by it
+	indexed  int           // keys of a run
 }
 
 // sequence is the row of webhook_file.
 type sequence struct {
-	event, delivery, turn, leased int64
-	loaded, changed               bool
+	event, delivery, turn, leased, indexed int64
+	loaded, changed                        bool
 }
 
 const (
-	selectSequence = `SELECT event, delivery, turn, leased FROM webhook_file`
-	updateSequence = `UPDATE webhook_file SET event = ?, delivery = ?, turn = ?, leased = ?`
+	selectSequence = `SELECT event, delivery, turn, leased, indexed FROM webhook_file`
+	updateSequence = `UPDATE webhook_file SET event = ?, delivery = ?, turn = ?, leased = ?, indexed = ?`
 )
 
 func (s *Store) newWork(db session, leases bool) *work {
@@ -50,27 +56,47 @@ func (s *Store) newWork(db session, leases bool) *work {
 		lanes:    map[laneName]*lane{},
 		laneByID: map[int64]*lane{},
 		due:      map[string]bool{},
+		owner:    map[key]int64{},
 	}
+}
+
+// load reads the row.
+func (q *sequence) load(db session) error {
+	found, err := one(db, selectSequence, nil, &q.event, &q.delivery, &q.turn, &q.leased, &q.indexed)
+	if err == nil && !found {
+		err = fmt.Errorf("webhook_file has no row")
+	}
+	q.loaded = err == nil
+	return err
 }
 
 // next returns the counters, which the caller is about to change.
 func (w *work) next() (*sequence, error) {
 	q := &w.seq
 	if !q.loaded {
-		found, err := one(w.db, selectSequence, nil, &q.event, &q.delivery, &q.turn, &q.leased)
-		if err != nil {
+		if err := q.load(w.db); err != nil {
 			return nil, err
 		}
-		if !found {
-			return nil, fmt.Errorf("webhook_file has no row")
-		}
-		q.loaded = true
 	}
 	q.changed = true
 	return q, nil
 }
 
-// batch does the items of b in their order.
+// write does batches, and writes back what changed in memory.
+func (w *work) write(batches []*store.Batch) (results []*store.Results, err error) {
+	if err := w.lookUp(batches); err != nil {
+		return nil, err
+	}
+	results = make([]*store.Results, len(batches))
+	for i, b := range batches {
+		if results[i], err = w.batch(b); err != nil {
+			return nil, err
+		}
+	}
+	return results, w.flush()
+}
+
+// batch does the items of b in their order; the keys of its adds were looked up.
 func (w *work) batch(b *store.Batch) (*store.Results, error) {
 	res := &store.Results{}
 	if n := len(b.Adds); n > 0 {
@@ -116,7 +142,7 @@ func (w *work) batch(b *store.Batch) (*store.Results, error) {
 // flush writes back what changed in memory; the work may go on after it.
 func (w *work) flush() error {
 	if q := &w.seq; q.changed {
-		if _, err := w.db.exec(updateSequence, q.event, q.delivery, q.turn, q.leased); err != nil {
+		if _, err := w.db.exec(updateSequence, q.event, q.delivery, q.turn, q.leased, q.indexed); err != nil {
 			return err
 		}
 		q.changed = false

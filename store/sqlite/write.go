@@ -28,20 +28,20 @@ func (s *Store) write(ctx context.Context, batches []*store.Batch) ([]*store.Res
 	if err != nil {
 		return nil, err
 	}
-	results := make([]*store.Results, len(batches))
+	var results []*store.Results
 	var w *work
 	err = s.writer.do(ctx, func(db session) error {
 		w = s.newWork(db, leases)
-		for i, b := range batches {
-			if results[i], err = w.batch(b); err != nil {
-				return err
-			}
+		if err := w.index(batches); err != nil {
+			return err
 		}
-		return w.flush()
+		results, err = w.write(batches)
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("webhook: commit: %w", err)
 	}
+	w.learned()
 	w.committed()
 	return results, nil
 }
