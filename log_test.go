@@ -20,8 +20,8 @@ import (
 	"github.com/surehook/webhook/store"
 )
 
-// Every event is followed: one record when it is received, one for each attempt
-// that ended.
+// Every event is followed: one record when it is received, for debugging if it is
+// attempted at once, and one for each attempt that ended.
 func TestLog_FollowsAnEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{Retry: fixed(3, time.Minute)})
@@ -45,7 +45,7 @@ func TestLog_FollowsAnEvent(t *testing.T) {
 			"tenant": "acme", "timestamp": "1999-12-31T23:59:00Z",
 		}
 		for i, more := range []map[string]any{
-			{"msg": "webhook event received", "status": "queued", "deliveries": 1.0, "duration": 0.0, "secret_id": "k2"},
+			{"msg": "webhook event received", "level": "DEBUG", "status": "queued", "deliveries": 1.0, "duration": 0.0, "secret_id": "k2"},
 			{
 				"msg": "webhook delivery failed", "status": "failed", "destination": "billing", "delivery_id": id, "attempt": 1.0,
 				"duration": 2e9, "error": "ledger is down", "retry_in": 60e9,
@@ -61,6 +61,25 @@ func TestLog_FollowsAnEvent(t *testing.T) {
 			}
 			require.Equal(t, want, about[i])
 		}
+	})
+}
+
+// What has to wait is told of when it is received: no attempt may follow for long.
+func TestLog_WaitingIsInfo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		stuck := make(chan struct{})
+		r.inbox.HandleWith("billing", func(context.Context, webhook.Event) error { <-stuck; return nil }, webhook.HandlerConfig{Concurrency: 1})
+		r.inbox.Handle("audit", new(collector).handle)
+		r.run()
+		r.add(event("1", "billing"))
+		r.add(event("2", "audit", "billing"))
+		r.add(event("3", "audit"))
+		synctest.Wait()
+		for id, level := range map[string]string{"1": "DEBUG", "2": "INFO", "3": "DEBUG"} {
+			require.Equal(t, level, r.logs.having(t, "event_id", id)[0]["level"], id)
+		}
+		close(stuck)
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/store"
 )
@@ -169,7 +171,7 @@ func (e *Engine) settle(l *lease, out Outcome) {
 // the token makes that safe.
 func (e *Engine) commitSettle(s store.Settle) (store.Result, error) {
 	var r store.Result
-	pause := newBackOff(5 * time.Second)
+	var pause *backoff.ExponentialBackOff
 	for {
 		res, err := e.st.Commit(e.settleWork, &store.Batch{Settles: []store.Settle{s}})
 		e.health.note(e.settleWork, err)
@@ -187,6 +189,9 @@ func (e *Engine) commitSettle(s store.Settle) (store.Result, error) {
 		}
 		if err == nil && r != store.Locked {
 			return r, nil
+		}
+		if pause == nil {
+			pause = newBackOff(5 * time.Second)
 		}
 		if restErr := rest(e.settleWork, pause.NextBackOff()); restErr != nil {
 			return 0, errors.Join(err, restErr)

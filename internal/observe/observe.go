@@ -5,6 +5,7 @@ package observe
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,10 +80,16 @@ func (o *Observer) Logger() *slog.Logger {
 }
 
 // EventStored records that an event was received and stored (status queued), or
-// known already (duplicate), or stored for nobody (received).
+// known already (duplicate), or stored for nobody (received). If all its
+// deliveries are being attempted already the record is DEBUG: that of the attempt,
+// which follows, says as much.
 func (o *Observer) EventStored(ctx context.Context, queue string, r *store.Record, a *store.Added, secretID string, took time.Duration) {
+	level := slog.LevelInfo
+	if waiting := func(d store.Delivery) bool { return d.Token == 0 }; len(a.Deliveries) > 0 && !a.Duplicate && !slices.ContainsFunc(a.Deliveries, waiting) {
+		level = slog.LevelDebug
+	}
 	log := o.Logger()
-	if !log.Enabled(ctx, slog.LevelInfo) {
+	if !log.Enabled(ctx, level) {
 		return
 	}
 	status := Queued
@@ -102,7 +109,7 @@ func (o *Observer) EventStored(ctx context.Context, queue string, r *store.Recor
 	if a.Changed {
 		attrs = append(attrs, slog.String(KeyReason, "known with another body: the first one stays"))
 	}
-	log.LogAttrs(ctx, slog.LevelInfo, "webhook event received", attrs...)
+	log.LogAttrs(ctx, level, "webhook event received", attrs...)
 }
 
 // Attempted records a finished attempt of d, as its settle says. Those that
@@ -150,7 +157,16 @@ func (o *Observer) Attempted(ctx context.Context, d *store.Delivery, s *store.Se
 	if s.To == store.Queued {
 		attrs = append(attrs, slog.Duration(KeyRetryIn, s.After))
 	}
-	log.LogAttrs(ctx, level, "webhook delivery "+status, attrs...)
+	log.LogAttrs(ctx, level, attemptedText[status], attrs...)
+}
+
+// attemptedText has the messages of Attempted by status.
+var attemptedText = map[string]string{
+	Queued:    "webhook delivery queued",
+	Processed: "webhook delivery processed",
+	Failed:    "webhook delivery failed",
+	Dead:      "webhook delivery dead",
+	Discarded: "webhook delivery discarded",
 }
 
 // Rejection is a request that was refused before any event was believed.
