@@ -32,6 +32,25 @@ func (b *Batch) Validate() error {
 	return nil
 }
 
+// Validate returns ErrBadData for a Change that no state of a delivery would make
+// right; a backend's Update asks it first:
+//
+//   - To is none of Dead, Discarded, Queued and "";
+//   - Erase with Queued: what is erased cannot be attempted.
+func (c *Change) Validate() error {
+	switch c.To {
+	case "", Dead, Discarded:
+		return nil
+	case Queued:
+		if c.Erase {
+			return fmt.Errorf("what is erased cannot be queued: %w", ErrBadData)
+		}
+		return nil
+	default:
+		return fmt.Errorf("to state %q: %w", c.To, ErrBadData)
+	}
+}
+
 func (a *Add) validate() error {
 	if a.Record == nil {
 		return fmt.Errorf("no record: %w", ErrBadData)

@@ -44,3 +44,29 @@ func TestBatch_Validate(t *testing.T) {
 		})
 	}
 }
+
+func TestChange_Validate(t *testing.T) {
+	for name, c := range map[string]struct {
+		change store.Change
+		valid  bool
+	}{
+		"nothing":           {store.Change{}, true},
+		"queued":            {store.Change{To: store.Queued, Destination: "x"}, true},
+		"dead":              {store.Change{To: store.Dead, Erase: true}, true},
+		"discarded":         {store.Change{To: store.Discarded, Erase: true}, true},
+		"erased":            {store.Change{Erase: true}, true},
+		"erased and queued": {store.Change{To: store.Queued, Erase: true}, false},
+		"processing":        {store.Change{To: store.Processing}, false},
+		"processed":         {store.Change{To: store.Processed}, false},
+		"a word":            {store.Change{To: "gone"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := c.change.Validate()
+			if c.valid {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, store.ErrBadData)
+		})
+	}
+}

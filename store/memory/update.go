@@ -19,14 +19,8 @@ func (s *Store) Update(ctx context.Context, queue string, ids []string, c store.
 	if err := s.open(ctx); err != nil {
 		return 0, err
 	}
-	switch c.To {
-	case "", store.Dead, store.Discarded:
-	case store.Queued:
-		if c.Erase {
-			return 0, fmt.Errorf("webhook: update: what is erased cannot be queued: %w", store.ErrBadData)
-		}
-	default:
-		return 0, fmt.Errorf("webhook: update: to state %q: %w", c.To, store.ErrBadData)
+	if err := c.Validate(); err != nil {
+		return 0, fmt.Errorf("webhook: update: %w", err)
 	}
 
 	chosen := s.choose(s.queue(queue), ids, &c)
