@@ -1,8 +1,12 @@
 package webhook_test
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -52,6 +56,39 @@ func BenchmarkInbox_Cycle(b *testing.B) {
 		})
 		wait(n.Load())
 	})
+}
+
+// A request of 1 KiB through Verify and Receive, from the mux to processed: what a
+// delivery over HTTP costs beside BenchmarkInbox_Cycle, the server and the check
+// of the signature aside.
+func BenchmarkReceive(b *testing.B) {
+	body := []byte(`{"data":"` + strings.Repeat("x", 1013) + `"}`)
+	sender := webhook.Unverified(func(r *webhook.Request) ([]webhook.Event, error) {
+		return []webhook.Event{{ID: r.Header.Get("X-Shop-Id"), Type: "invoice.paid"}}, nil
+	})
+	sender.Keep = []string{"X-Shop-*"}
+	handled := make(chan struct{}, 1)
+	inbox, wait := startInbox(b, func() { handled <- struct{}{} })
+	mux := http.NewServeMux()
+	mux.Handle("/webhooks/{tenant}", webhook.Verify("shop", sender)(inbox.Receive("noop")))
+	r := httptest.NewRequest(http.MethodPost, "/webhooks/acme?region=eu", nil)
+	r.Header = http.Header{
+		"Content-Type": {"application/json"}, "Content-Length": {"1024"}, "User-Agent": {"shop/1.0"},
+		"Accept": {"*/*"}, "X-Shop-Id": {""}, "X-Shop-Topic": {"invoice.paid"},
+	}
+	r.ContentLength = int64(len(body))
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	n := int64(0)
+	for b.Loop() {
+		n++
+		r.Header["X-Shop-Id"][0] = strconv.FormatInt(n, 10)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		mux.ServeHTTP(w, r)
+		require.Equal(b, http.StatusOK, w.Code)
+		<-handled
+	}
+	wait(n)
 }
 
 // startInbox runs an inbox with the handler "noop", which calls handle. What it
