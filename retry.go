@@ -11,8 +11,8 @@ import (
 
 // RetryPolicy says when a failed attempt is tried again, and when the budget is
 // used up. It is plain data, and a pure function of the attempt; each zero field
-// takes the default of its face, so that RetryPolicy{Attempts: 3} changes the
-// budget alone.
+// takes the Inbox's default, so that RetryPolicy{Attempts: 3} changes the budget
+// alone.
 //
 // An Inbox tries 8 times: 5 s × 4ⁿ, at most 1 h, with full jitter.
 type RetryPolicy struct {

@@ -66,7 +66,7 @@ type Stats struct {
 
 // Retention is how long records stay once nothing is to be done with them. For
 // a store, zero and negative both mean for ever, but for Keys, where they mean
-// Add.Known alone: the faces fill in the defaults.
+// Add.Known alone: the Inbox fills in the defaults.
 type Retention struct {
 	Processed time.Duration // processed and discarded deliveries, with bodies and attempts, from when they ended
 	Dead      time.Duration // dead letters, from when they died
