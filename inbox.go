@@ -33,6 +33,29 @@ type Inbox struct {
 // InboxConfig is how an Inbox works; the zero value is the default.
 type InboxConfig struct {
 	Queue QueueConfig
+
+	// Carry returns what must survive of a request for its handlers, which run
+	// without it and without its context: a user's id that a middleware found, a
+	// locale. Receive calls it once for each request that has events; handlers
+	// read it with [Carried]. It is stored with each event, as it is: no
+	// credentials. More than 8 KiB, names and values together, is answered with
+	// 500, and after a panic, which is net/http's to recover, nothing is stored
+	// either. Nil: nothing is carried.
+	Carry func(r *http.Request) map[string]string
+}
+
+// maxCarried bounds what Carry returns, names and values together, in bytes: it is
+// stored with each event, as its headers are.
+const maxCarried = 8 << 10
+
+// Carried returns what InboxConfig.Carry kept of the request that brought the
+// event, for the handler that has ctx; nil if there is nothing. It is shared, and
+// not to be written to.
+func Carried(ctx context.Context) map[string]string {
+	if a := attemptFrom(ctx); a != nil {
+		return a.handed.carried
+	}
+	return nil
 }
 
 // registered is a handler with its share of the engine.
@@ -101,6 +124,10 @@ func (i *Inbox) seal() map[string]int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.sealed = true
+	if len(i.handlers) == 0 {
+		i.obs.Logger().Warn("webhook inbox runs without a handler: nothing that is queued will be processed here",
+			observe.KeyQueue, i.c.Queue.Name)
+	}
 	limits := make(map[string]int, len(i.handlers))
 	for name, r := range i.handlers {
 		limits[name] = r.do.Concurrency
@@ -158,6 +185,41 @@ func (i *Inbox) Receive(names ...string) http.Handler {
 	return &receiver{inbox: i, names: append([]string(nil), names...)}
 }
 
+// Acknowledge wraps a handler that is there, so that its requests are answered when
+// they are stored and handled afterwards: Handle(name, HTTPHandler(next)) and
+// Receive(name) in one. It stands behind Verify. Middlewares in front of it run
+// once, on arrival; those behind it run at each attempt, with what [HTTPHandler]
+// shows of the request:
+//
+//	webhook.Chain(webhook.Verify("shop", shop), inbox.Acknowledge("orders"), logging)(ordersHandler)
+//
+// A name has one handler: a second use, for another route, panics and names
+// Receive, which is what further routes take. It also panics on an empty name, a
+// nil handler, and after Run began; hence where a framework applies its
+// middlewares to each request anew. HandleWith and Receive, in place of it, give
+// the handler a share of its own.
+func (i *Inbox) Acknowledge(name string) func(next http.Handler) http.Handler {
+	if name == "" {
+		panic("webhook: Acknowledge: the name is empty")
+	}
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			panic(fmt.Sprintf("webhook: Acknowledge(%q): the handler is nil", name))
+		}
+		i.mu.Lock()
+		sealed, taken := i.sealed, i.handlers[name] != nil
+		i.mu.Unlock()
+		switch {
+		case sealed:
+			panic(fmt.Sprintf("webhook: Acknowledge(%q): Run began before: wrap handlers first", name))
+		case taken:
+			panic(fmt.Sprintf("webhook: Acknowledge(%q): the name is taken: a name has one handler, and further routes use Receive(%q)", name, name))
+		}
+		i.Handle(name, HTTPHandler(next))
+		return i.Receive(name)
+	}
+}
+
 // receiver is one route's Receive.
 type receiver struct {
 	inbox *Inbox
@@ -178,12 +240,43 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if len(v.events) > 0 {
-		if _, err := i.add(ctx, v.events, rc.names, v.horizon); err != nil {
+		if err := i.receive(r, v, rc.names); err != nil {
 			rc.refuse(w, r, v.source, err, time.Since(start))
 			return
 		}
 	}
 	w.WriteHeader(http.StatusOK)
+}
+
+// receive stores the events of r for the handlers names.
+func (i *Inbox) receive(r *http.Request, v *verified, names []string) error {
+	came, err := arrivalOf(r, v.hide)
+	if err != nil {
+		return fmt.Errorf("webhook: receive: %w", err)
+	}
+	in := intake{names: names, horizon: v.horizon, arrival: came}
+	if i.c.Carry != nil {
+		if in.carried, err = carriedOf(i.c.Carry(r)); err != nil {
+			return fmt.Errorf("webhook: receive: %w", err)
+		}
+	}
+	_, err = i.add(r.Context(), v.events, in)
+	return err
+}
+
+// carriedOf returns a copy of what Carry returned.
+func carriedOf(c map[string]string) (map[string]string, error) {
+	if len(c) == 0 {
+		return nil, nil
+	}
+	n := 0
+	for k, v := range c {
+		n += len(k) + len(v)
+	}
+	if n > maxCarried {
+		return nil, &mistake{fmt.Sprintf("InboxConfig.Carry returned %d bytes, at most %d", n, maxCarried)}
+	}
+	return maps.Clone(c), nil
 }
 
 // How long a sender is asked to wait. Most ignore it; those that obey should
@@ -199,7 +292,7 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 	switch {
 	case errors.Is(err, ErrQueueFull):
 		reason, after = "queue_full", retryAfterFull
-	case errors.Is(err, errTo), errors.Is(err, store.ErrInTransaction):
+	case errors.As(err, new(*mistake)), errors.Is(err, store.ErrInTransaction):
 		reason, status, text, after = "wiring", http.StatusInternalServerError, "webhook not configured", ""
 	case errors.Is(err, ErrMalformed), errors.Is(err, store.ErrBadData):
 		reason, status, text, after = "malformed", http.StatusBadRequest, "malformed request", ""
@@ -224,37 +317,45 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 func (i *Inbox) Add(ctx context.Context, events ...Event) ([]Stored, error) {
 	for k, e := range events {
 		if e.Source == "" {
-			return nil, fmt.Errorf("webhook: add event %d: %w: its Source is empty", k, ErrMalformed)
+			return nil, fmt.Errorf("webhook: add event %d: %w", k, &mistake{"its Source is empty: name the sending system"})
 		}
 		if len(e.To) == 0 {
-			return nil, fmt.Errorf("webhook: add event %d: %w: its To names no handler", k, ErrMalformed)
+			return nil, fmt.Errorf("webhook: add event %d: %w", k, &mistake{"its To names no handler"})
 		}
 	}
-	return i.add(ctx, events, nil, 0)
+	return i.add(ctx, events, intake{})
 }
 
-// add stores events, each for the handlers in its To, or else for names. horizon
-// is how long their sender retries.
-func (i *Inbox) add(ctx context.Context, events []Event, names []string, horizon time.Duration) ([]Stored, error) {
+// intake is what events that come in together have in common.
+type intake struct {
+	names   []string          // of the handlers, for events without To
+	horizon time.Duration     // how long their sender retries
+	arrival *arrival          // nil: they came without a request
+	carried map[string]string // by InboxConfig.Carry
+}
+
+// add stores events, each for the handlers in its To, or else for those of in.
+func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, error) {
 	start := time.Now()
 	if i.engine.Full(ctx) {
 		return nil, fmt.Errorf("webhook: add to queue %q: %w", i.c.Queue.Name, ErrQueueFull)
 	}
-	known := max(keepKeys, horizon+24*time.Hour, i.c.Queue.Retention.Keys)
+	known := max(keepKeys, in.horizon+24*time.Hour, i.c.Queue.Retention.Keys)
 	adds, kept := make([]store.Add, len(events)), make([]any, len(events))
 	for k, e := range events {
-		to := names
+		to := in.names
 		if len(e.To) > 0 {
 			to = e.To
 			if err := i.checkTo(to); err != nil {
 				return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
 			}
 		}
-		a, err := addOf(i.c.Queue.Name, e, known, to)
+		h := handed{event: e, arrival: in.arrival, carried: in.carried}
+		a, err := addOf(i.c.Queue.Name, h, known, to)
 		if err != nil {
 			return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
 		}
-		adds[k], kept[k] = a, keptOf(e, &a)
+		adds[k], kept[k] = a, keptOf(h, &a)
 	}
 	added, err := i.engine.Add(ctx, adds, kept)
 	if err != nil {
@@ -273,17 +374,22 @@ func (i *Inbox) add(ctx context.Context, events []Event, names []string, horizon
 	return stored, nil
 }
 
-// errTo says that an event's To is wrong. Whoever filled it is part of this
-// program: the sender did nothing wrong, and is to come again when it is mended.
-var errTo = fmt.Errorf("%w: bad To", ErrMalformed)
+// mistake is an ErrMalformed of this program's: the sender did nothing wrong, and
+// is to come again when it is mended.
+type mistake struct{ text string }
+
+func (m *mistake) Error() string { return m.text }
+
+// Is makes ErrMalformed of it without that one's text, which speaks of a request.
+func (m *mistake) Is(target error) bool { return target == ErrMalformed }
 
 func (i *Inbox) checkTo(to []string) error {
 	if n, ok := i.unknown(to); ok {
-		return fmt.Errorf("%w: no handler is called %q", errTo, observe.Clean(n))
+		return &mistake{fmt.Sprintf("its To is wrong: no handler is called %q", observe.Clean(n))}
 	}
 	for k, n := range to {
 		if slices.Contains(to[:k], n) {
-			return fmt.Errorf("%w: %q is named twice", errTo, observe.Clean(n))
+			return &mistake{fmt.Sprintf("its To is wrong: %q is named twice", observe.Clean(n))}
 		}
 	}
 	return nil

@@ -246,9 +246,9 @@ func TestAdd_RefusesWholeBatch(t *testing.T) {
 		bad  webhook.Event
 		says string
 	}{
-		"no source":       {with(func(e *webhook.Event) { e.Source = "" }), "its Source is empty"},
-		"no handler":      {with(func(e *webhook.Event) { e.To = nil }), "its To names no handler"},
-		"unknown handler": {with(func(e *webhook.Event) { e.To = []string{"billing", "biling"} }), `no handler is called "biling"`},
+		"no source":       {with(func(e *webhook.Event) { e.Source = "" }), "webhook: add event 1: its Source is empty: name the sending system"},
+		"no handler":      {with(func(e *webhook.Event) { e.To = nil }), "webhook: add event 1: its To names no handler"},
+		"unknown handler": {with(func(e *webhook.Event) { e.To = []string{"billing", "biling"} }), `webhook: add event 1: its To is wrong: no handler is called "biling"`},
 		"handler twice":   {with(func(e *webhook.Event) { e.To = []string{"billing", "billing"} }), `"billing" is named twice`},
 		"id of 10 kB":     {with(func(e *webhook.Event) { e.ID = strings.Repeat("x", 10_000) }), "event id of 10000 bytes, at most 4096"},
 		"type of 10 kB":   {with(func(e *webhook.Event) { e.Type = strings.Repeat("x", 10_000) }), "event type of 10000 bytes"},

@@ -36,12 +36,17 @@ func newRig(t testing.TB, c webhook.QueueConfig) *rig {
 // newRigOn is newRig on a store that others have too.
 func newRigOn(t testing.TB, mem *memory.Store, c webhook.QueueConfig) *rig {
 	t.Helper()
+	return newRigWith(t, mem, webhook.InboxConfig{Queue: c})
+}
+
+func newRigWith(t testing.TB, mem *memory.Store, c webhook.InboxConfig) *rig {
+	t.Helper()
 	r := &rig{t: t, mem: mem, st: &faultyStore{Store: mem}, logs: &logbook{}}
-	if c.Telemetry.Logger == nil {
-		c.Telemetry.Logger = r.logs.logger()
+	if c.Queue.Telemetry.Logger == nil {
+		c.Queue.Telemetry.Logger = r.logs.logger()
 	}
 	var err error
-	r.inbox, err = webhook.NewInbox(r.st, webhook.InboxConfig{Queue: c})
+	r.inbox, err = webhook.NewInbox(r.st, c)
 	require.NoError(t, err)
 	return r
 }

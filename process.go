@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/surehook/webhook/internal/engine"
@@ -30,6 +32,30 @@ var (
 	errTimeout      = errors.New("webhook: the handler's timeout is over")
 )
 
+// attempt is the context of one try of a delivery, and what the functions know
+// that are called with it.
+type attempt struct {
+	context.Context
+	inbox  *Inbox
+	handed *handed
+	status atomic.Int64 // what HTTPHandler's handler answered; 0: nothing
+}
+
+type attemptKey struct{}
+
+func (a *attempt) Value(key any) any {
+	if key == (attemptKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+// attemptFrom returns the attempt whose handler has ctx, nil if it is no handler's.
+func attemptFrom(ctx context.Context) *attempt {
+	a, _ := ctx.Value(attemptKey{}).(*attempt)
+	return a
+}
+
 // attempt makes one try of d: the inbox's half of the engine.
 func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *engine.Outcome) {
 	if d.Lost >= maxLost {
@@ -41,6 +67,7 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 	err := errLeft
 	ctx, cancel := engine.Within(ctx, r.do.Timeout)
 	defer cancel()
+	at := &attempt{Context: ctx, inbox: i}
 	// Deferred, since a handler may leave by runtime.Goexit, as a test's does.
 	defer func() {
 		if err == nil {
@@ -52,17 +79,18 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 			err = fmt.Errorf("%w: %w", errTimeout, err)
 		}
 		*out = safeOutcome(d, r.do.Retry, err, start)
+		out.Attempt.Status = int(at.status.Load())
 	}()
-	e, known := event.(*Event)
-	if !known {
-		read, rerr := EventOf(d.Record)
+	var known bool
+	if at.handed, known = event.(*handed); !known {
+		read, rerr := handedOf(d.Record)
 		if rerr != nil {
 			err = Permanent(rerr)
 			return
 		}
-		e = &read
+		at.handed = read
 	}
-	err = invoke(ctx, r.h, *e)
+	err = invoke(at, r.h, at.handed.event)
 }
 
 // safeOutcome is outcome where err or policy, which are the program's own, may
@@ -120,6 +148,7 @@ func outcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) 
 // class names the kind of failure, from a short list.
 func class(err error) string {
 	var p *panicError
+	var answered *statusError
 	switch {
 	case errors.As(err, &p):
 		return "panic"
@@ -129,6 +158,8 @@ func class(err error) string {
 		return "goexit"
 	case errors.Is(err, errNotCommitted):
 		return "not_committed"
+	case errors.As(err, &answered):
+		return answered.class()
 	default:
 		return "error"
 	}
@@ -146,10 +177,18 @@ func bounded(s string) string {
 func invoke(ctx context.Context, h Handler, e Event) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{what: "handler", typ: fmt.Sprintf("%T", v), at: panickedAt()}
+			err = &panicError{what: "handler", typ: typeOf(v), at: panickedAt()}
 		}
 	}()
 	return h(ctx, e)
+}
+
+// typeOf tells of a panic's value its type, and of one that net/http knows its name.
+func typeOf(v any) string {
+	if v == any(http.ErrAbortHandler) {
+		return "http.ErrAbortHandler"
+	}
+	return fmt.Sprintf("%T", v)
 }
 
 // panicError is a handler's panic: its type and where it arose. Its value may

@@ -30,7 +30,7 @@ func TestProcess_PanicIsAFailedAttempt(t *testing.T) {
 	}{
 		"of text":         {func(context.Context, webhook.Event) error { panicDeeper(); return nil }, "handler panics with string at github.com/surehook/webhook_test.panicDeeper (process_panic_test.go:"},
 		"of an error":     {func(context.Context, webhook.Event) error { panic(errors.New("s3cret")) }, "handler panics with *errors.errorString at github.com/surehook/webhook_test.TestProcess_PanicIsAFailedAttempt"},
-		"ErrAbortHandler": {func(context.Context, webhook.Event) error { panic(http.ErrAbortHandler) }, "handler panics with *errors.errorString at "},
+		"ErrAbortHandler": {func(context.Context, webhook.Event) error { panic(http.ErrAbortHandler) }, "handler panics with http.ErrAbortHandler at "},
 		"of nil":          {func(context.Context, webhook.Event) error { panic(nil) }, "handler panics with *runtime.PanicNilError at "},
 		"of the runtime":  {func(_ context.Context, e webhook.Event) error { e.Body[1000]++; return nil }, "handler panics with runtime.boundsError at github.com/surehook/webhook_test.TestProcess_PanicIsAFailedAttempt"},
 		"of its error":    {func(context.Context, webhook.Event) error { return (*brokenError)(nil) }, "error or retry policy of handler panics with runtime.errorString at github.com/surehook/webhook_test.(*brokenError).Error"},

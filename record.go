@@ -22,8 +22,10 @@ import (
 // head is what a record carries beside the fields that stores index. Its names
 // are short because every event pays for them.
 type head struct {
-	Headers http.Header `json:"h,omitempty"`
-	Proof   *headProof  `json:"p,omitempty"`
+	Headers http.Header       `json:"h,omitempty"`
+	Proof   *headProof        `json:"p,omitempty"`
+	Arrival *arrival          `json:"r,omitempty"`
+	Carried map[string]string `json:"c,omitempty"`
 }
 
 // headProof is a Proof without its keys, which the store has as digests.
@@ -34,32 +36,50 @@ type headProof struct {
 	SecretID string `json:"secret,omitempty"`
 }
 
+// handed is what an attempt is given: an event, and what is kept with it that an
+// Event does not show.
+type handed struct {
+	event   Event
+	arrival *arrival          // of the request that brought it; nil: there was none
+	carried map[string]string // by InboxConfig.Carry
+}
+
 // EventOf reads back the event of a record that was found in a store; a handler
 // is given it. Head and Body are there in what Queue.Get returns; where they are
 // not, or were erased, the event has no headers and no body.
 func EventOf(r *store.Record) (Event, error) {
+	h, err := handedOf(r)
+	if err != nil {
+		return Event{}, err
+	}
+	return h.event, nil
+}
+
+// handedOf is EventOf for an attempt.
+func handedOf(r *store.Record) (*handed, error) {
 	e := Event{
 		Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject,
 		Time: r.Time, Body: r.Body,
 	}
 	if len(r.Head) == 0 {
-		return e, nil
+		return &handed{event: e}, nil
 	}
 	var h head
 	if err := json.Unmarshal(r.Head, &h); err != nil {
 		// Its text would quote the head.
-		return Event{}, fmt.Errorf("webhook: read back event: its head of %d bytes is not what was written: %T", len(r.Head), err)
+		return nil, fmt.Errorf("webhook: read back event: its head of %d bytes is not what was written: %T", len(r.Head), err)
 	}
 	e.Headers = mapText(h.Headers, disarm)
 	if p := h.Proof; p != nil {
 		e.Proof = Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: disarm(p.SecretID)}
 	}
-	return e, nil
+	return &handed{event: e, arrival: h.Arrival.mapText(disarm), carried: mapCarried(h.Carried, disarm)}, nil
 }
 
-// addOf returns the write that stores e for the destinations to. ErrMalformed
-// names the field that is out of bounds.
-func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, error) {
+// addOf returns the write that stores in for the destinations to.
+// ErrMalformed names the field that is out of bounds.
+func addOf(queue string, in handed, known time.Duration, to []string) (store.Add, error) {
+	e := in.event
 	digest := sha256.Sum256(e.Body)
 	if e.ID == "" {
 		e.ID = hex.EncodeToString(digest[:])
@@ -71,7 +91,7 @@ func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, 
 			return store.Add{}, fmt.Errorf("%w: event %s of %d bytes, at most %d", ErrMalformed, f.name, len(f.text), maxText)
 		}
 	}
-	h := head{Headers: mapText(e.Headers, arm)}
+	h := head{Headers: mapText(e.Headers, arm), Arrival: in.arrival.mapText(arm), Carried: mapCarried(in.carried, arm)}
 	if p := e.Proof; p.ID || p.Type || p.Time || p.SecretID != "" {
 		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: arm(p.SecretID)}
 	}
@@ -100,16 +120,20 @@ func addOf(queue string, e Event, known time.Duration, to []string) (store.Add, 
 	return a, nil
 }
 
-// keptOf returns what EventOf would read back from a's record, of which e is the
-// event: the same, without the work.
-func keptOf(e Event, a *store.Add) *Event {
-	r := a.Record
-	k := &Event{
-		Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject, Time: r.Time, Body: r.Body,
-		Proof: Proof{ID: e.Proof.ID, Type: e.Proof.Type, Time: e.Proof.Time, SecretID: e.Proof.SecretID},
+// keptOf returns what handedOf would read back from a's record, which was made of
+// in: the same, without the work.
+func keptOf(in handed, a *store.Add) *handed {
+	r, p := a.Record, in.event.Proof
+	k := &handed{
+		event: Event{
+			Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject, Time: r.Time, Body: r.Body,
+			Proof: Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID},
+		},
+		arrival: in.arrival,
+		carried: in.carried,
 	}
-	if len(e.Headers) > 0 {
-		k.Headers = e.Headers
+	if len(in.event.Headers) > 0 {
+		k.event.Headers = in.event.Headers
 	}
 	return k
 }
@@ -158,6 +182,22 @@ func mapText(h http.Header, f func(string) string) http.Header {
 			mapped[i] = f(v)
 		}
 		m[f(name)] = mapped
+	}
+	return m
+}
+
+// mapCarried is mapText for carried values.
+func mapCarried(c map[string]string, f func(string) string) map[string]string {
+	same := true
+	for k, v := range c {
+		same = same && f(k) == k && f(v) == v
+	}
+	if same {
+		return c
+	}
+	m := make(map[string]string, len(c))
+	for k, v := range c {
+		m[f(k)] = f(v)
 	}
 	return m
 }

@@ -33,14 +33,14 @@ func TestRecord_RoundTrip(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a, err := addOf("inbox", e, time.Hour, []string{"billing"})
+			a, err := addOf("inbox", handed{event: e}, time.Hour, []string{"billing"})
 			require.NoError(t, err)
 			require.Equal(t, []store.Target{{Destination: "billing"}}, a.To)
 			require.Equal(t, time.Hour, a.Known)
 			back, err := EventOf(a.Record)
 			require.NoError(t, err)
 			require.Equal(t, e, back)
-			require.Equal(t, back, *keptOf(e, &a), "an attempt gets the same without the reading")
+			require.Equal(t, back, keptOf(handed{event: e}, &a).event, "an attempt gets the same without the reading")
 		})
 	}
 }
@@ -50,20 +50,20 @@ func TestRecord_RoundTrip(t *testing.T) {
 func TestRecord_TimeAsStored(t *testing.T) {
 	zone := time.FixedZone("", 3600)
 	e := Event{ID: "1", Time: time.Date(2026, 1, 1, 1, 0, 0, 123456789, zone)}
-	a, err := addOf("inbox", e, 0, nil)
+	a, err := addOf("inbox", handed{event: e}, 0, nil)
 	require.NoError(t, err)
 	want := time.Date(2026, 1, 1, 0, 0, 0, 123456000, time.UTC)
 	require.Equal(t, want, a.Record.Time)
-	require.Equal(t, want, keptOf(e, &a).Time)
+	require.Equal(t, want, keptOf(handed{event: e}, &a).event.Time)
 	e.Time = time.Time{}
-	a, err = addOf("inbox", e, 0, nil)
+	a, err = addOf("inbox", handed{event: e}, 0, nil)
 	require.NoError(t, err)
 	require.True(t, a.Record.Time.IsZero())
 }
 
 func TestRecord_NonceIsMadeForEachAdd(t *testing.T) {
-	a, _ := addOf("inbox", Event{ID: "1"}, 0, nil)
-	b, _ := addOf("inbox", Event{ID: "1"}, 0, nil)
+	a, _ := addOf("inbox", handed{event: Event{ID: "1"}}, 0, nil)
+	b, _ := addOf("inbox", handed{event: Event{ID: "1"}}, 0, nil)
 	require.NotEqual(t, a.Nonce, b.Nonce)
 	require.Equal(t, a.Identity, b.Identity)
 }
@@ -71,10 +71,10 @@ func TestRecord_NonceIsMadeForEachAdd(t *testing.T) {
 // Of the names that what is stored depends on none may change: events that were
 // stored by an earlier version are read, and known, by a later one.
 func TestRecord_FormatIsStable(t *testing.T) {
-	a, err := addOf("inbox", Event{
+	a, err := addOf("inbox", handed{event: Event{
 		Tenant: "acme", Source: "stripe", ID: "evt_1", Headers: http.Header{"Content-Type": {"text/plain"}},
 		Body: []byte("x"), Proof: Proof{ID: true, SecretID: "k1", Keys: [][]byte{{1}}},
-	}, 0, nil)
+	}}, 0, nil)
 	require.NoError(t, err)
 	require.Equal(t, "d415630a7132f69c", hex.EncodeToString(a.Identity[:8]))
 	require.Equal(t, "ffdbde0437a50f20", hex.EncodeToString(a.Keys[0][:8]))
@@ -85,7 +85,7 @@ func TestRecord_FormatIsStable(t *testing.T) {
 func TestRecord_Trace(t *testing.T) {
 	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	for value, want := range map[string]string{good: good, "": "", good + "-x": "", good[1:]: ""} {
-		a, err := addOf("inbox", Event{ID: "1", Headers: http.Header{"Traceparent": {value}}}, 0, nil)
+		a, err := addOf("inbox", handed{event: Event{ID: "1", Headers: http.Header{"Traceparent": {value}}}}, 0, nil)
 		require.NoError(t, err)
 		require.Equal(t, want, a.Record.Trace)
 	}
@@ -110,7 +110,7 @@ func FuzzRecord(f *testing.F) {
 			Headers: http.Header{header: {value, value + "\xff"}}, Body: body,
 			Proof: Proof{ID: proven, SecretID: secret},
 		}
-		a, err := addOf("inbox", e, time.Hour, []string{"billing"})
+		a, err := addOf("inbox", handed{event: e}, time.Hour, []string{"billing"})
 		if err != nil {
 			return
 		}
@@ -122,7 +122,7 @@ func FuzzRecord(f *testing.F) {
 			sum := sha256.Sum256(body)
 			e.ID = hex.EncodeToString(sum[:])
 		}
-		if kept := *keptOf(e, &a); !reflect.DeepEqual(kept, back) {
+		if kept := keptOf(handed{event: e}, &a).event; !reflect.DeepEqual(kept, back) {
 			t.Fatalf("%#v\nis handed on as\n%#v", back, kept)
 		}
 		if !bytes.Equal(e.Body, back.Body) {
@@ -134,7 +134,7 @@ func FuzzRecord(f *testing.F) {
 		}
 		other := e
 		other.ID += "\x00"
-		b, err := addOf("inbox", other, time.Hour, nil)
+		b, err := addOf("inbox", handed{event: other}, time.Hour, nil)
 		if err == nil && b.Identity == a.Identity {
 			t.Fatal("two ids, one identity")
 		}
@@ -163,7 +163,7 @@ func FuzzEventOf(f *testing.F) {
 			t.Fatalf("%#v", e)
 		}
 		// What was read can be written, and read again as the same.
-		a, err := addOf("inbox", e, 0, nil)
+		a, err := addOf("inbox", handed{event: e}, 0, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -69,6 +69,7 @@ type verified struct {
 	source   string
 	events   []Event
 	horizon  time.Duration // Verifier.Horizon
+	hide     []string      // Verifier.Hide
 	observer *observe.Observer
 }
 
@@ -110,7 +111,7 @@ func (rt *route) middleware(next http.Handler) http.Handler {
 			return
 		}
 		ctx := context.WithValue(r.Context(), verifiedKey{}, &verified{
-			source: rt.source, events: events, horizon: rt.verifier.Horizon, observer: rt.observer,
+			source: rt.source, events: events, horizon: rt.verifier.Horizon, hide: rt.verifier.Hide, observer: rt.observer,
 		})
 		r = r.WithContext(ctx)
 		restore(r, body)
