@@ -115,6 +115,27 @@ func TestLog_Statuses(t *testing.T) {
 	}
 }
 
+// An inbox that nothing was registered with runs, and says so once.
+func TestLog_RunsWithoutAHandler(t *testing.T) {
+	for handlers, want := range map[int]int{0: 1, 1: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, webhook.QueueConfig{})
+			for range handlers {
+				r.inbox.Handle("billing", new(collector).handle)
+			}
+			r.run()
+			pass(24 * time.Hour)
+			require.Error(t, r.inbox.Run(t.Context()), "a second Run")
+			said := r.logs.having(t, "msg", "without a handler")
+			require.Len(t, said, want)
+			for _, s := range said {
+				require.Equal(t, "WARN", s["level"])
+				require.Equal(t, "inbox", s["queue"])
+			}
+		})
+	}
+}
+
 // What is handed back was not tried: that is for debugging alone.
 func TestLog_HandBackIsDebug(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -215,7 +215,8 @@ func (q *Queue) update(ctx context.Context, page []store.Delivery, c store.Chang
 // has the old one any more, and before Run in the process that has the new one.
 // What is being processed stays; an error then says how many, and Rename is
 // called again. Leases that have run out, whose process is gone, are ended. An
-// event that has a delivery under both names keeps both.
+// event that has a delivery under both names keeps both. A name under which
+// nothing is stored is no error, so that each start of a program may call it.
 func (q *Queue) Rename(ctx context.Context, from, to string) error {
 	if from == "" || to == "" || from == to {
 		return fmt.Errorf("webhook: rename %q to %q: two different names are needed", from, to)
@@ -277,17 +278,22 @@ func (q *Queue) handBack(ctx context.Context, destination string, n int) error {
 }
 
 // Pause holds a destination until Resume, in all processes and over restarts:
-// its deliveries are kept and not attempted; those that run, run on.
+// its deliveries are kept and not attempted; those that run, run on. A name that
+// has none yet may be paused before its first; Destinations shows it.
 func (q *Queue) Pause(ctx context.Context, destination, reason string) error {
 	return q.hold(ctx, store.Hold{Destination: destination, Kind: store.Paused, Reason: reason})
 }
 
-// Resume releases a destination, whatever held it.
+// Resume releases a destination, whatever held it. One that nothing holds, or
+// that nobody has, is no error.
 func (q *Queue) Resume(ctx context.Context, destination string) error {
 	return q.hold(ctx, store.Hold{Destination: destination, Release: true})
 }
 
 func (q *Queue) hold(ctx context.Context, h store.Hold) error {
+	if h.Destination == "" { // nobody's: HandleWith refuses it
+		return fmt.Errorf("webhook: hold in queue %q: no destination is named", q.name)
+	}
 	h.Queue = q.name
 	if _, err := q.st.Commit(ctx, &store.Batch{Holds: []store.Hold{h}}); err != nil {
 		return fmt.Errorf("webhook: hold %q: %w", h.Destination, err)

@@ -322,6 +322,30 @@ func TestQueue_PauseAndResume(t *testing.T) {
 	})
 }
 
+// Names that nobody has: what asks for them may come before the first delivery, and
+// may be asked for again.
+func TestQueue_NamesThatNobodyHas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		q := r.inbox.Queue()
+		require.NoError(t, q.Rename(t.Context(), "v0", "v1"))
+		require.NoError(t, q.Resume(t.Context(), "v1"))
+		require.NoError(t, q.Pause(t.Context(), "v1", "not yet"))
+		require.NoError(t, q.Pause(t.Context(), "v1", "not yet"))
+		var names []string
+		for s, err := range q.Destinations(t.Context()) {
+			require.NoError(t, err)
+			names = append(names, s.Destination)
+			require.Equal(t, []store.Hold{{Queue: "inbox", Destination: "v1", Kind: store.Paused, Reason: "not yet"}}, s.Held)
+		}
+		require.Equal(t, []string{"v1"}, names)
+
+		const unnamed = `webhook: hold in queue "inbox": no destination is named`
+		require.EqualError(t, q.Pause(t.Context(), "", ""), unnamed)
+		require.EqualError(t, q.Resume(t.Context(), ""), unnamed)
+	})
+}
+
 func TestQueue_Stats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, _ := ofHandlers(t)
