@@ -13,9 +13,10 @@
 // [Verify] checks the signature over the raw bytes and refuses what is forged,
 // stale, malformed or too large. [Inbox.Receive] stores the request's events,
 // with a delivery for each handler it names, in one commit, and only then
-// answers 200. [Inbox.Run] runs the handlers afterwards, each under its own
-// lease, until they succeed or the delivery is a dead letter that a person can
-// redrive. No crash loses what was answered 2xx.
+// answers 200; [Inbox.Acknowledge] does so around an http.Handler that is there
+// already. [Inbox.Run] runs the handlers afterwards, each under its own lease,
+// until they succeed or the delivery is a dead letter that a person can redrive.
+// No crash loses what was answered 2xx.
 //
 //	st, err := sqlite.Open(ctx, "webhooks.db", sqlite.Config{})
 //	…
