@@ -27,8 +27,8 @@ func order(id, body string) *http.Request {
 	return r
 }
 
-// An http.Handler that was there before: its request is acknowledged once it is
-// stored, and runs afterwards: until it answers 2xx.
+// The requests of a handler that is there are answered once they are stored; it
+// runs afterwards, until it answers 2xx.
 func ExampleInbox_Acknowledge() {
 	inbox := webhook.Must(webhook.NewInbox(memory.New(), quiet))
 	var work sync.WaitGroup

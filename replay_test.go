@@ -127,16 +127,23 @@ func TestHTTPHandler_ShowsTheRequest(t *testing.T) {
 	})
 }
 
-// Of a batch each element is a request of its own.
+// Of a batch each element is a request of its own, whatever is done to another's.
 func TestHTTPHandler_ElementsOfABatch(t *testing.T) {
 	bothWays(t, func(t *testing.T, born bool) {
 		r := newRig(t, webhook.QueueConfig{Concurrency: 1})
 		bodies := map[string]string{}
 		r.inbox.Handle("orders", webhook.HTTPHandler(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
-			bodies[webhook.Events(q.Context())[0].ID] = look(t, q).body + " at " + q.URL.Path
+			seen := look(t, q)
+			bodies[webhook.Events(q.Context())[0].ID] = seen.body + " at " + q.URL.Path
+			require.Equal(t, http.Header{"Content-Type": {"application/json"}}, seen.header)
+			q.Header.Set("X-Seen", "yes")
+			q.Header["Content-Type"][0] = "changed"
+			q.URL.Path = "/changed"
 		})))
 		r.arrive(born, func() {
-			require.Equal(t, 200, postTo(believed(r.inbox.Receive("orders")), "/batch", `[{"ID":"1"},{"ID":"2"}]`, nil))
+			require.Equal(t, 200, postTo(believed(r.inbox.Receive("orders")), "/batch", `[{"ID":"1"},{"ID":"2"}]`, func(q *http.Request) {
+				q.Header.Set("Content-Type", "application/json")
+			}))
 		})
 		require.Equal(t, map[string]string{"1": "body of 1 at /batch", "2": "body of 2 at /batch"}, bodies)
 	})
