@@ -274,7 +274,7 @@ func carriedOf(c map[string]string) (map[string]string, error) {
 		n += len(k) + len(v)
 	}
 	if n > maxCarried {
-		return nil, &mistake{fmt.Sprintf("InboxConfig.Carry returned %d bytes, at most %d", n, maxCarried)}
+		return nil, &misuseError{fmt.Sprintf("InboxConfig.Carry returned %d bytes, at most %d", n, maxCarried)}
 	}
 	return maps.Clone(c), nil
 }
@@ -292,7 +292,7 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 	switch {
 	case errors.Is(err, ErrQueueFull):
 		reason, after = "queue_full", retryAfterFull
-	case errors.As(err, new(*mistake)), errors.Is(err, store.ErrInTransaction):
+	case errors.As(err, new(*misuseError)), errors.Is(err, store.ErrInTransaction):
 		reason, status, text, after = "wiring", http.StatusInternalServerError, "webhook not configured", ""
 	case errors.Is(err, ErrMalformed), errors.Is(err, store.ErrBadData):
 		reason, status, text, after = "malformed", http.StatusBadRequest, "malformed request", ""
@@ -317,10 +317,10 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 func (i *Inbox) Add(ctx context.Context, events ...Event) ([]Stored, error) {
 	for k, e := range events {
 		if e.Source == "" {
-			return nil, fmt.Errorf("webhook: add event %d: %w", k, &mistake{"its Source is empty: name the sending system"})
+			return nil, fmt.Errorf("webhook: add event %d: %w", k, &misuseError{"its Source is empty: name the sending system"})
 		}
 		if len(e.To) == 0 {
-			return nil, fmt.Errorf("webhook: add event %d: %w", k, &mistake{"its To names no handler"})
+			return nil, fmt.Errorf("webhook: add event %d: %w", k, &misuseError{"its To names no handler"})
 		}
 	}
 	return i.add(ctx, events, intake{})
@@ -374,22 +374,22 @@ func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, e
 	return stored, nil
 }
 
-// mistake is an ErrMalformed of this program's: the sender did nothing wrong, and
+// misuseError is an ErrMalformed of this program's: the sender did nothing wrong, and
 // is to come again when it is mended.
-type mistake struct{ text string }
+type misuseError struct{ text string }
 
-func (m *mistake) Error() string { return m.text }
+func (m *misuseError) Error() string { return m.text }
 
 // Is makes ErrMalformed of it without that one's text, which speaks of a request.
-func (m *mistake) Is(target error) bool { return target == ErrMalformed }
+func (m *misuseError) Is(target error) bool { return target == ErrMalformed }
 
 func (i *Inbox) checkTo(to []string) error {
 	if n, ok := i.unknown(to); ok {
-		return &mistake{fmt.Sprintf("its To is wrong: no handler is called %q", observe.Clean(n))}
+		return &misuseError{fmt.Sprintf("its To is wrong: no handler is called %q", observe.Clean(n))}
 	}
 	for k, n := range to {
 		if slices.Contains(to[:k], n) {
-			return &mistake{fmt.Sprintf("its To is wrong: %q is named twice", observe.Clean(n))}
+			return &misuseError{fmt.Sprintf("its To is wrong: %q is named twice", observe.Clean(n))}
 		}
 	}
 	return nil
