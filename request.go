@@ -16,7 +16,7 @@ import (
 // in any case. Not for concurrent use.
 type Request struct {
 	Method  string   // empty: not looked at
-	URL     *url.URL // as the sender knows it; nil where no check needs it
+	URL     *url.URL // as the sender knows it, without scheme and host unless there is a Verifier.BaseURL; nil where no check needs it
 	Header  http.Header
 	Body    []byte
 	Time    time.Time // when it arrived or is sent; zero: now, and set by Verify

@@ -70,6 +70,14 @@ type Verifier struct { //nolint:recvcheck // Verify takes the copy that a litera
 	Horizon   time.Duration // how long the sender retries; lengthens the time that an event is known
 	NoDigest  bool          // equal bodies are different events, or each retry has another: an ID that is not signed is known by itself alone
 	Telemetry Telemetry
+
+	// BaseURL is what stands before the path that this server sees in the URL
+	// that the sender calls: "https://hooks.example.com", or with a prefix that a
+	// proxy cuts off, "https://example.com/hooks". Request.URL is joined from
+	// it and the path and query, which stay as they are spelt. Only a check of a
+	// sender that signs its URL needs it; it does not follow from the request,
+	// whose Host is what the sender, or a forger, writes there.
+	BaseURL string
 }
 
 // The defaults of a Verifier.
@@ -88,8 +96,8 @@ type Signer func(r *Request, e Event) error
 
 // Verify checks r without net/http: for fiber, serverless functions and requests
 // that were stored, at the time that r.Time says. It does what the middleware
-// does but for reading the body and filling Event.Source, and sets r.Secrets
-// and r.Time. A valid empty batch gives an empty slice and no error.
+// does but for reading the body and filling Event.Source, and sets r.Secrets,
+// r.Time and, with a BaseURL, r.URL. A valid empty batch gives an empty slice and no error.
 //
 // The error is an [*Answer]: what the middleware would answer, ready to be sent.
 // errors.Is finds [ErrSignature], [ErrStale], [ErrMalformed] and [ErrTooLarge]
@@ -117,6 +125,9 @@ func (v *Verifier) check(ctx context.Context, r *Request) ([]Event, error) {
 	}
 	if int64(len(r.Body)) > v.bodyLimit() {
 		return nil, tooLarge(v.bodyLimit(), "Verifier.BodyLimit")
+	}
+	if err := v.locate(r); err != nil {
+		return nil, err
 	}
 	r.begin(v.Tolerance)
 	if err := v.findSecrets(ctx, r); err != nil {
@@ -146,7 +157,7 @@ func (v *Verifier) complete() error {
 	case v.Secrets == nil && !v.Keyless:
 		return &refusal.Error{Cause: refusal.Unconfigured, Text: "the Verifier has no Secrets: give the preset a secret, set Secrets, or say Keyless"}
 	}
-	return nil
+	return checkBaseURL(v.BaseURL)
 }
 
 // postOnly are the methods of a sender that names none.

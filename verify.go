@@ -131,7 +131,7 @@ func (rt *route) verify(w http.ResponseWriter, r *http.Request, arrived time.Tim
 		return nil, nil, err
 	}
 	bodyHasCome()
-	request := Request{Method: r.Method, URL: r.URL, Header: r.Header, Body: body, Time: arrived, http: r}
+	request := Request{Method: r.Method, URL: urlOf(r), Header: r.Header, Body: body, Time: arrived, http: r}
 	events, err = v.verify(r.Context(), &request)
 	if err != nil {
 		return nil, nil, hint(err, r, body)

@@ -7,10 +7,11 @@ import (
 )
 
 // StandardWebhooks checks requests by the Standard Webhooks specification, in its
-// symmetric form (v1): the headers webhook-id, webhook-timestamp and
-// webhook-signature.
+// symmetric form (v1) and with ed25519 (v1a): the headers webhook-id,
+// webhook-timestamp and webhook-signature.
 //
-// A secret is "whsec_" and 24 to 64 bytes in base64. The event's id is
+// A secret is "whsec_" and 24 to 64 bytes in base64, or "whpk_" and the 32 bytes
+// of an ed25519 public key; it fits signatures of its own version alone. The event's id is
 // webhook-id, which is signed and the same at each retry; its type and time are
 // the fields "type" and "timestamp" of the body where the sender follows that
 // recommendation. A webhook-id with a "." is refused, as the specification
@@ -27,6 +28,7 @@ func StandardWebhooks(secrets ...string) (webhook.Verifier, error) {
 		Header:    standard.HeaderSignature,
 		Separator: " ",
 		Prefix:    standard.V1,
+		Ed25519:   standard.V1a,
 		Encoding:  signature.Base64,
 		Key:       signature.StandardKey,
 		Signed: []signature.Part{

@@ -41,13 +41,13 @@ func Stripe(secrets ...string) (webhook.Verifier, error) {
 	return v, err
 }
 
-func stripeKey(secret string) ([]byte, error) {
+func stripeKey(secret string) (signature.Key, error) {
 	key, err := signature.RawKey(secret)
 	if err != nil {
-		return nil, err
+		return signature.Key{}, err
 	}
 	if id, ok := strings.CutPrefix(secret, "whsec_"); !ok || id == "" {
-		return nil, errors.New("is no signing secret: expected whsec_…, as the dashboard shows it for the endpoint and stripe listen for itself, not an API key")
+		return signature.Key{}, errors.New("is no signing secret: expected whsec_…, as the dashboard shows it for the endpoint and stripe listen for itself, not an API key")
 	}
 	return key, nil
 }

@@ -2,14 +2,10 @@ package signature
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/surehook/webhook"
-	"github.com/surehook/webhook/internal/mac"
 	"github.com/surehook/webhook/internal/refusal"
 )
 
@@ -26,10 +22,11 @@ func fixedSecrets(secrets []webhook.Secret) func(context.Context, *webhook.Reque
 type claim struct {
 	found  [maxEntries]string
 	n      int              // how many were found
-	values [maxParts]string // of those Signed parts that are headers and entries
+	values [maxParts]string // of those Signed parts that are the request's
 }
 
-func (c *claim) signatures() []string { return c.found[:c.n] }
+// entries returns those that begin as signatures do.
+func (c *claim) entries() []string { return c.found[:c.n] }
 
 // check is the webhook.Verifier.Check of a scheme.
 func (c *checker) check(_ context.Context, r *webhook.Request) ([]webhook.Event, error) {
@@ -37,17 +34,17 @@ func (c *checker) check(_ context.Context, r *webhook.Request) ([]webhook.Event,
 	if err := c.read(r, &claim); err != nil {
 		return nil, err
 	}
-	tried, bad := 0, 0
+	var t trial
 	if !r.Try(func(s webhook.Secret) bool {
 		key, err := c.key(s.Value)
 		if err != nil {
-			bad++
+			t.bad++
 			return false
 		}
-		tried++
+		t.add(key)
 		return c.fits(key, r, &claim)
 	}) {
-		return nil, c.misfit(&claim, tried, bad)
+		return nil, c.misfit(&claim, t)
 	}
 	var fields fieldValues
 	c.fields.read(r.Body, &fields)
@@ -57,6 +54,13 @@ func (c *checker) check(_ context.Context, r *webhook.Request) ([]webhook.Event,
 	events := make([]webhook.Event, 1)
 	if err := c.event(r, &fields, &events[0]); err != nil {
 		return nil, err
+	}
+	if c.Handshake != nil {
+		e := events[0]
+		e.Body = r.Body
+		if answer := c.Handshake(r, e); answer != nil {
+			return nil, answer
+		}
 	}
 	return events, nil
 }
@@ -76,8 +80,8 @@ func (c *checker) read(r *webhook.Request, claim *claim) error {
 					Text: fmt.Sprintf("%s has more than %d entries", c.Header, maxEntries),
 				}
 			}
-			if sig, ok := strings.CutPrefix(e, c.Prefix); ok && sig != "" {
-				claim.found[claim.n] = sig
+			if c.isSignature(e) {
+				claim.found[claim.n] = e
 				claim.n++
 			}
 		}
@@ -86,23 +90,17 @@ func (c *checker) read(r *webhook.Request, claim *claim) error {
 	case !there:
 		return c.unsigned(r, c.Header)
 	case claim.n == 0:
-		return &refusal.Error{
-			Cause: refusal.BadHeader, Err: webhook.ErrSignature,
-			Text: fmt.Sprintf("%s has no entry that begins with %q", c.Header, c.Prefix),
-		}
+		return c.noSignature(r)
 	}
 	for i, p := range c.Signed {
-		if p.kind != header && p.kind != entry {
+		if p.kind == text || p.kind == body {
 			continue
 		}
-		value, err := c.lookup(r, p)
+		value, err := c.signed(r, p)
 		if err != nil {
 			return err
 		}
-		if value == "" {
-			return c.missing(r, p)
-		}
-		if i+1 < len(c.Signed) {
+		if (p.kind == header || p.kind == entry) && i+1 < len(c.Signed) {
 			if end := c.Signed[i+1]; end.kind == text && strings.Contains(value, end.name) {
 				return &refusal.Error{
 					Cause: refusal.BadHeader, Err: webhook.ErrMalformed,
@@ -113,6 +111,36 @@ func (c *checker) read(r *webhook.Request, claim *claim) error {
 		claim.values[i] = value
 	}
 	return nil
+}
+
+// isSignature reports whether an entry begins as a signature does, and goes on.
+func (c *checker) isSignature(e string) bool {
+	return len(e) > len(c.Prefix) && strings.HasPrefix(e, c.Prefix) ||
+		len(e) > len(c.Ed25519) && strings.HasPrefix(e, c.Ed25519)
+}
+
+// signed returns the value of a signed part, which must be there.
+func (c *checker) signed(r *webhook.Request, p Part) (string, error) {
+	switch {
+	case p.kind == header || p.kind == entry:
+		value, err := c.lookup(r, p)
+		if err == nil && value == "" {
+			err = c.missing(r, p)
+		}
+		return value, err
+	case p.kind == method && r.Method == "":
+		return "", unknown("the method, and Request.Method is empty")
+	case p.kind == method:
+		return r.Method, nil
+	case r.URL == nil:
+		return "", unknown("the URL, and Request.URL is nil: set it, as the sender knows it")
+	case p.kind == target:
+		return targetOf(r.URL), nil
+	case r.URL.Scheme == "" || r.URL.Host == "":
+		return "", unknown("the URL, and of this request only the path is known: set Verifier.BaseURL, such as https://hooks.example.com, or a Request.URL with scheme and host")
+	default:
+		return addressOf(r.URL), nil
+	}
 }
 
 // nextEntry cuts the first entry off the rest of a signature header.
@@ -156,53 +184,6 @@ func (c *checker) lookup(r *webhook.Request, p Part) (string, error) {
 	return value, nil
 }
 
-// key returns the prepared key of a secret.
-func (c *checker) key(secret string) (*mac.Key, error) {
-	if k := c.keys[secret]; k != nil {
-		return k, nil
-	}
-	raw, err := c.Key(secret)
-	if err != nil {
-		return nil, err
-	}
-	if len(raw) == 0 {
-		return nil, errors.New("gives an empty key")
-	}
-	return mac.NewKey(c.newHash, raw), nil
-}
-
-// fits reports whether one of the signatures is that of key. All of them are
-// compared, whichever fits.
-func (c *checker) fits(key *mac.Key, r *webhook.Request, claim *claim) bool {
-	s := key.Begin()
-	defer s.End()
-	var buf [mac.MaxEncoded]byte
-	expected := c.sum(s, buf[:0], r.Body, claim)
-	fit := 0
-	for _, sig := range claim.signatures() {
-		fit |= s.Equal(sig, expected)
-	}
-	return fit == 1
-}
-
-// sum appends to dst the signature of what is signed, as it is spelt.
-func (c *checker) sum(s *mac.State, dst, b []byte, claim *claim) []byte {
-	for i, p := range c.Signed {
-		switch p.kind {
-		case text:
-			s.WriteString(p.name)
-		case body:
-			s.Write(b)
-		default:
-			s.WriteString(claim.values[i])
-		}
-	}
-	if c.Encoding == Base64 {
-		return base64.StdEncoding.AppendEncode(dst, s.Sum())
-	}
-	return hex.AppendEncode(dst, s.Sum())
-}
-
 // fresh holds the signed time, if there is one, against the tolerance.
 func (c *checker) fresh(r *webhook.Request, fields *fieldValues) error {
 	if (c.Sent == Time{}) {
@@ -244,9 +225,23 @@ func (c *checker) event(r *webhook.Request, fields *fieldValues, e *webhook.Even
 	if t, ok := c.Time.format.parse(at); ok {
 		e.Time, e.Proof.Time = t, c.coversTime
 	}
+	for _, p := range c.Keys {
+		value, err := c.value(r, p, fields)
+		if err != nil {
+			return err
+		}
+		if value != "" {
+			e.Proof.Keys = append(e.Proof.Keys, replayKey(p, value))
+		}
+	}
 	e.Proof.ID = c.coversID && e.ID != ""
 	e.Proof.Type = c.coversType && e.Type != ""
 	return nil
+}
+
+// replayKey returns a key that no value of another part can be.
+func replayKey(p Part, value string) []byte {
+	return []byte(p.kind.String() + " " + p.name + "\x00" + value)
 }
 
 // value returns the text of a part, empty where there is none.
@@ -259,65 +254,4 @@ func (c *checker) value(r *webhook.Request, p Part, fields *fieldValues) (string
 	default:
 		return "", nil
 	}
-}
-
-// place names a part in a diagnosis.
-func (c *checker) place(p Part) string {
-	switch p.kind {
-	case header:
-		return p.name
-	case entry:
-		return fmt.Sprintf("the entry %q of %s", p.name, c.Header)
-	default:
-		return fmt.Sprintf("the field %q of the body", p.name)
-	}
-}
-
-// unsigned is the refusal of a request without the header called name.
-func (c *checker) unsigned(r *webhook.Request, name string) error {
-	if sender, h := refusal.LooksLike(r.Header, c.Header); sender != "" {
-		return &refusal.Error{
-			Cause: refusal.OtherSender, Err: webhook.ErrSignature,
-			Text: fmt.Sprintf("%s is missing, and there is %s: this looks like a request of %s", name, h, sender),
-		}
-	}
-	return &refusal.Error{
-		Cause: refusal.NoHeader, Err: webhook.ErrSignature,
-		Text: name + " is missing or empty: the request is not signed, or a proxy took the header away",
-	}
-}
-
-// missing is the refusal of a request without a part that is signed.
-func (c *checker) missing(r *webhook.Request, p Part) error {
-	if p.kind == header {
-		return c.unsigned(r, p.name)
-	}
-	return &refusal.Error{
-		Cause: refusal.BadHeader, Err: webhook.ErrSignature,
-		Text: c.place(p) + " is missing",
-	}
-}
-
-// misfit is the refusal of a request that no secret fits.
-func (c *checker) misfit(claim *claim, tried, bad int) error {
-	e := &refusal.Error{Cause: refusal.Signature, Err: webhook.ErrSignature, Tried: tried}
-	formed := 0
-	for _, sig := range claim.signatures() {
-		if len(sig) == c.encoded {
-			formed++
-		}
-	}
-	switch {
-	case tried == 0:
-		e.Text = fmt.Sprintf("none of %d secrets is in the format of %s", bad, c.Name)
-	case formed == 0:
-		e.Cause = refusal.BadHeader
-		e.Text = fmt.Sprintf("a signature in %s has %d characters, none of %d in the request has", c.Header, c.encoded, claim.n)
-	default:
-		e.Text = fmt.Sprintf("secrets tried: %d, signatures: %d; the secret is another endpoint's, or the body was changed on its way (a proxy, a parser)", tried, formed)
-	}
-	if tried > 0 && bad > 0 {
-		e.Text += fmt.Sprintf("; %d further secrets are not in the format of %s", bad, c.Name)
-	}
-	return e
 }

@@ -9,10 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxFields bounds the JSON fields of a scheme, which has five places for one, and
-// maxDepth the keys of a path.
+// maxFields bounds the JSON fields of a scheme, which has five places for one
+// beside its Keys, and maxDepth the keys of a path.
 const (
-	maxFields = 5
+	maxFields = 8
 	maxDepth  = 8
 )
 

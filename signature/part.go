@@ -10,7 +10,7 @@ import (
 // what is signed, and finds the event's id, type and times in them.
 type Part struct {
 	kind kind
-	name string // text, name of the header, prefix of the entry, path
+	name string // text, name of the header, prefix of the entry, path of the field
 }
 
 type kind uint8
@@ -19,16 +19,48 @@ const (
 	none kind = iota
 	text
 	body
+	method
+	address
+	target
 	header
 	entry
 	field
 )
+
+// String names the kinds that events' fields are taken from. Replay keys hold it:
+// it must not change.
+func (k kind) String() string {
+	switch k {
+	case header:
+		return "header"
+	case entry:
+		return "entry"
+	case field:
+		return "field"
+	default:
+		return ""
+	}
+}
 
 // Text is a constant, such as the separator between two signed parts.
 func Text(s string) Part { return Part{text, s} }
 
 // Body is the request's body, as it came.
 func Body() Part { return Part{body, ""} }
+
+// Method is the request's method: "POST".
+func Method() Part { return Part{method, ""} }
+
+// URL is the URL that the sender called, exactly as it is spelt there:
+// "https://hooks.example.com/acme?tenant=7". A request tells its path and query
+// alone; scheme, host and what a proxy cut off the path are
+// [webhook.Verifier].BaseURL. Without net/http they stand in Request.URL.
+func URL() Part { return Part{address, ""} }
+
+// Path is the path and query of the URL that the sender called, exactly as they
+// are spelt there: "/acme?tenant=7". Where a proxy cut something off the path,
+// [webhook.Verifier].BaseURL has it.
+func Path() Part { return Part{target, ""} }
 
 // Header is the value of a request's header. One that is sent twice is refused.
 func Header(name string) Part { return Part{header, http.CanonicalHeaderKey(name)} }
@@ -60,6 +92,7 @@ const (
 	seconds format = iota
 	milliseconds
 	rfc3339
+	httpDate
 )
 
 // Seconds is a time in decimal seconds since 1970.
@@ -71,15 +104,28 @@ func Milliseconds(p Part) Time { return Time{p, milliseconds} }
 // RFC3339 is a time such as "2026-11-03T20:26:10.344522Z", with any offset.
 func RFC3339(p Part) Time { return Time{p, rfc3339} }
 
+// HTTPDate is a time such as "Sun, 06 Nov 1994 08:49:37 GMT": the IMF-fixdate of
+// RFC 9110, section 5.6.7, and none of the obsolete forms.
+func HTTPDate(p Part) Time { return Time{p, httpDate} }
+
 // maxDigits keeps a decimal time within an int64.
 const maxDigits = 18
 
 // parse returns the time that s spells, and whether it does.
 func (f format) parse(s string) (time.Time, bool) {
-	if f == rfc3339 {
+	switch f {
+	case rfc3339:
 		t, err := time.Parse(time.RFC3339, s)
 		return t, err == nil
+	case httpDate:
+		// Package time minds neither the day of the week nor the case of names.
+		t, err := time.Parse(http.TimeFormat, s)
+		return t, err == nil && t.Format(http.TimeFormat) == s
 	}
+	return f.parseDecimal(s)
+}
+
+func (f format) parseDecimal(s string) (time.Time, bool) {
 	// Digits alone, as no sender writes a sign, a fraction or a leading zero.
 	if s == "" || len(s) > maxDigits || s[0] == '0' {
 		return time.Time{}, false
@@ -104,6 +150,8 @@ func (f format) spell(t time.Time) string {
 		return strconv.FormatInt(t.UnixMilli(), 10)
 	case rfc3339:
 		return t.UTC().Format(time.RFC3339Nano)
+	case httpDate:
+		return t.UTC().Format(http.TimeFormat)
 	default:
 		return strconv.FormatInt(t.Unix(), 10)
 	}
@@ -128,6 +176,8 @@ func (f format) String() string {
 		return "decimal milliseconds since 1970"
 	case rfc3339:
 		return "a time of RFC 3339"
+	case httpDate:
+		return "an HTTP date"
 	default:
 		return "decimal seconds since 1970"
 	}

@@ -1,9 +1,9 @@
 // Package signature declares how a sender signs its requests: one declaration
 // verifies them, and signs like the sender for tests.
 //
-// Most senders sign with an HMAC, and differ in few respects: which header has
-// the signature, what stands around it, what is signed, and where the event's id
-// is. A [Scheme] names these, and [Scheme.Verifier] makes a [webhook.Verifier]
+// Most senders sign with an HMAC, some with ed25519, and differ in few respects:
+// which header has the signature, what stands around it, what is signed, and
+// where the event's id is. A [Scheme] names these, and [Scheme.Verifier] makes a [webhook.Verifier]
 // of them:
 //
 //	acme, err := signature.Scheme{
@@ -26,9 +26,9 @@ package signature
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"hash"
 	"net/http"
 	"slices"
 	"strings"
@@ -39,26 +39,28 @@ import (
 	_ "crypto/sha512"
 
 	"github.com/surehook/webhook"
-	"github.com/surehook/webhook/internal/mac"
 )
 
-// Scheme declares how one sender signs with HMAC.
+// Scheme declares how one sender signs.
 //
-// Header holds entries, with Separator between them, or is a single entry. Those
-// that begin with Prefix are signatures, in the given Encoding and no other
-// spelling of it; others are ignored, such as those of another version. A request
-// is authentic if one of its signatures, 32 at most, fits one of the secrets.
+// Header, in one line or several, holds entries with Separator between them, or
+// each line is a single entry. Those that begin with Prefix, or Ed25519, are
+// signatures, in the given Encoding and no other spelling of it; others are
+// ignored, such as those of another version. A request is authentic if one of its
+// signatures, 32 at most, 4 of ed25519, fits one of the secrets.
 type Scheme struct {
 	Name      string      // the sender, for logs: "acme"; required
 	Header    string      // that has the signatures; required
-	Separator string      // between the entries of Header; empty: its value is one entry
+	Separator string      // between the entries of Header; empty: a line is one entry
 	Prefix    string      // of the entries that are signatures: "v1=", "sha256="
+	Ed25519   string      // of those that are of ed25519, where it is not Prefix: "v1a,"
 	Encoding  Encoding    // default Hex
-	Hash      crypto.Hash // SHA1, SHA256, SHA384 or SHA512; default SHA256
+	Hash      crypto.Hash // of HMAC: SHA1, SHA256, SHA384 or SHA512; default SHA256
 
-	// Key makes the key of a secret as its sender shows it. Its error names the
-	// format that is expected, and nothing of the secret. Default RawKey.
-	Key func(secret string) ([]byte, error)
+	// Key makes the key of a secret as its sender shows it, and chooses the
+	// algorithm with it: HMAC, Ed25519Public or Ed25519Private. Its error names
+	// the format that is expected, and nothing of the secret. Default RawKey.
+	Key func(secret string) (Key, error)
 
 	// Signed is what is signed, in that order; default the body alone. Body must
 	// be among it: otherwise one signature would fit any body. A sender that signs
@@ -76,16 +78,19 @@ type Scheme struct {
 	Type    Part
 	Subject Part
 	Time    Time // when the event happened; one that cannot be read is left out
+
+	// Keys are values that the sender uses once, such as a token, and signs: each
+	// must be covered by Signed. With another ID but one of them known, an event
+	// is known. They stand in Proof.Keys; one that a request has not is left out.
+	Keys []Part
+
+	Keep []string // Verifier.Keep: headers that events keep beside the usual ones
+
+	// Handshake answers the requests that are no events, such as the one that
+	// asks for a challenge back: what it returns, if not nil, ends the request.
+	// It runs once the signature and the time hold, and before anything is stored.
+	Handshake func(r *webhook.Request, e webhook.Event) *webhook.Answer
 }
-
-// Encoding is how a signature is written.
-type Encoding uint8
-
-// The encodings.
-const (
-	Hex    Encoding = iota // in lower case
-	Base64                 // standard alphabet, padded
-)
 
 // Verifier returns the Verifier of the scheme for the secrets given, any of which
 // may fit: the new one and the old one while a secret is rotated. Its fields may
@@ -105,6 +110,7 @@ func (s Scheme) Verifier(secrets ...string) (webhook.Verifier, error) {
 		Check:  c.check,
 		Sign:   c.sign,
 		Preset: s.Name,
+		Keep:   c.Keep,
 		Hide:   []string{c.Header},
 	}
 	if len(secrets) == 0 {
@@ -125,19 +131,21 @@ func (s Scheme) Verifier(secrets ...string) (webhook.Verifier, error) {
 // checker is a scheme that was found to be sound, with what is worked out once.
 type checker struct {
 	Scheme
-	newHash func() hash.Hash
-	encoded int                 // length of a signature
-	keys    map[string]*mac.Key // by secret; written before the first request
-	fields  fieldSet            // the JSON fields to look up
+	hmac, ed25519 form            // of signatures
+	keys          map[string]*key // by secret; written before the first request
+	fields        fieldSet        // the JSON fields to look up
 
 	coversID, coversType, coversTime bool
 }
 
 // maxParts bounds Scheme.Signed, so that its values fit on the stack.
-const maxParts = 8
+const maxParts = 12
 
 func newChecker(s Scheme) (*checker, error) {
 	s.Header = http.CanonicalHeaderKey(s.Header)
+	if s.Ed25519 == "" {
+		s.Ed25519 = s.Prefix
+	}
 	if s.Key == nil {
 		s.Key = RawKey
 	}
@@ -147,55 +155,76 @@ func newChecker(s Scheme) (*checker, error) {
 	if len(s.Signed) == 0 {
 		s.Signed = []Part{Body()}
 	}
-	if err := s.sound(); err != nil {
-		return nil, err
-	}
-	c := &checker{Scheme: s, newHash: s.Hash.New, keys: map[string]*mac.Key{}}
-	c.encoded = s.Hash.Size() * 2
-	if s.Encoding == Base64 {
-		c.encoded = (s.Hash.Size() + 2) / 3 * 4
-	}
-	for _, p := range []Part{s.Sent.part, s.ID, s.Type, s.Subject, s.Time.part} {
+	s.Signed, s.Keys, s.Keep = slices.Clone(s.Signed), slices.Clone(s.Keys), slices.Clone(s.Keep)
+	c := &checker{Scheme: s, keys: map[string]*key{}}
+	for _, p := range s.readParts() {
 		if p.kind == field {
 			c.fields.add(p.name)
 		}
 	}
+	if err := c.sound(); err != nil {
+		return nil, err
+	}
+	c.hmac = form{s.Prefix, s.Hash.Size(), s.Encoding.length(s.Hash.Size())}
+	c.ed25519 = form{s.Ed25519, ed25519.SignatureSize, s.Encoding.length(ed25519.SignatureSize)}
 	c.coversID, c.coversType, c.coversTime = s.covers(s.ID), s.covers(s.Type), s.covers(s.Time.part)
 	return c, nil
 }
 
+// readParts returns the parts that are read from an authentic request.
+func (s Scheme) readParts() []Part {
+	return append([]Part{s.Sent.part, s.ID, s.Type, s.Subject, s.Time.part}, s.Keys...)
+}
+
 // sound returns what contradicts itself in the scheme, or is missing.
-func (s Scheme) sound() error {
+func (c *checker) sound() error {
 	switch {
-	case s.Name == "":
+	case c.Name == "":
 		return errors.New("has no Name")
-	case s.Header == "":
+	case c.Header == "":
 		return errors.New("has no Header")
-	case !slices.Contains([]crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512}, s.Hash):
+	case !slices.Contains([]crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512}, c.Hash):
 		return errors.New("has a Hash that is not SHA1, SHA256, SHA384 or SHA512")
-	case s.Encoding > Base64:
+	case c.Encoding > Base64:
 		return errors.New("has an Encoding that is not Hex or Base64")
-	case s.Encoding == Base64 && strings.Contains(s.Separator, "="):
+	case c.Encoding == Base64 && strings.ContainsAny(c.Separator, "+/="):
 		return errors.New("has a Separator that base64 uses")
-	case len(s.Signed) > maxParts:
-		return fmt.Errorf("has %d parts in Signed, at most %d are possible", len(s.Signed), maxParts)
-	case s.Sent.part != Part{} && !s.covers(s.Sent.part):
-		return errors.New("has a Sent that Signed does not cover: a time that nobody signed proves nothing")
+	case len(c.fields.names) > maxFields:
+		return fmt.Errorf("reads %d fields of the body, at most %d are possible", len(c.fields.names), maxFields)
 	}
-	for _, p := range s.Signed {
-		if p.kind == none || p.kind == field {
-			return errors.New("has a Signed part that is not Text, Body, Header or Entry: a field of the body is not read before the body is believed")
-		}
+	if err := c.soundSigned(); err != nil {
+		return err
 	}
-	if !s.covers(Body()) {
-		return errors.New("has a Signed without Body: one signature would fit any body")
-	}
-	for _, p := range []Part{s.Sent.part, s.ID, s.Type, s.Subject, s.Time.part} {
+	for _, p := range c.readParts() {
 		switch {
-		case p.kind == text, p.kind == body:
-			return errors.New("takes Sent, ID, Type, Subject or Time from something else than a Header, an Entry or JSON")
+		case p.kind != none && p.kind < header:
+			return errors.New("takes Sent, ID, Type, Subject, Time or Keys from something else than a Header, an Entry or JSON")
 		case p.kind == field && strings.Count(p.name, ".") >= maxDepth:
 			return fmt.Errorf("has JSON(%q), with more than %d keys", p.name, maxDepth)
+		}
+	}
+	return nil
+}
+
+// soundSigned is the part of sound that is about what the signature covers.
+func (c *checker) soundSigned() error {
+	if len(c.Signed) > maxParts {
+		return fmt.Errorf("has %d parts in Signed, at most %d are possible", len(c.Signed), maxParts)
+	}
+	for _, p := range c.Signed {
+		if p.kind == none || p.kind == field {
+			return errors.New("has a Signed part that is not Text, Body, Method, URL, Path, Header or Entry: a field of the body is not read before the body is believed")
+		}
+	}
+	if c.Sent.part != (Part{}) && !c.covers(c.Sent.part) {
+		return errors.New("has a Sent that Signed does not cover: a time that nobody signed proves nothing")
+	}
+	if !c.covers(Body()) {
+		return errors.New("has a Signed without Body: one signature would fit any body")
+	}
+	for _, p := range c.Keys {
+		if !c.covers(p) {
+			return errors.New("has Keys that Signed does not cover: whoever replays a request would change them")
 		}
 	}
 	return nil
@@ -211,13 +240,10 @@ func (s Scheme) covers(p Part) bool {
 
 // prepare makes the key of a secret that stays.
 func (c *checker) prepare(secret string) error {
-	key, err := c.Key(secret)
-	if err == nil && len(key) == 0 {
-		err = errors.New("gives an empty key")
-	}
+	k, err := c.newKey(secret)
 	if err != nil {
 		return err
 	}
-	c.keys[secret] = mac.NewKey(c.newHash, key)
+	c.keys[secret] = k
 	return nil
 }

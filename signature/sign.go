@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/surehook/webhook"
-	"github.com/surehook/webhook/internal/mac"
 )
 
 // sign is the webhook.Verifier.Sign of a scheme. It sets the headers of the
@@ -45,10 +44,8 @@ func (c *checker) signWith(r *webhook.Request, e webhook.Event) error {
 		delete(r.Header, c.Header)
 		return err
 	}
-	for _, key := range keys {
-		s := key.Begin()
-		entries = append(entries, c.Prefix+string(c.sum(s, nil, r.Body, &claim)))
-		s.End()
+	for _, k := range keys {
+		entries = append(entries, c.signature(k, r.Body, &claim))
 	}
 	r.Header[c.Header] = []string{strings.Join(entries, c.Separator)}
 	return nil
@@ -56,17 +53,20 @@ func (c *checker) signWith(r *webhook.Request, e webhook.Event) error {
 
 // signingKeys returns the keys to sign with: of all secrets that are valid, or of
 // the first where the header has room for one signature.
-func (c *checker) signingKeys(secrets []webhook.Secret, at time.Time) ([]*mac.Key, error) {
-	var keys []*mac.Key
+func (c *checker) signingKeys(secrets []webhook.Secret, at time.Time) ([]*key, error) {
+	var keys []*key
 	for _, s := range secrets {
 		if s.Value == "" || !s.Until.IsZero() && !at.Before(s.Until) {
 			continue
 		}
-		key, err := c.key(s.Value)
+		k, err := c.key(s.Value)
 		if err != nil {
 			return nil, fmt.Errorf("secret %s %w", s, err)
 		}
-		keys = append(keys, key)
+		if k.mac == nil && k.private == nil {
+			return nil, fmt.Errorf("secret %s is an ed25519 public key, which verifies: only the sender's private key signs", s)
+		}
+		keys = append(keys, k)
 		if c.Separator == "" {
 			break
 		}

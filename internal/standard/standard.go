@@ -3,6 +3,7 @@
 package standard
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -25,9 +26,12 @@ const (
 	PrefixPublic  = "whpk_"  // ed25519, the receiver's
 )
 
-// V1 stands before each symmetric signature. A V1a for ed25519 would stand
-// beside it: the two are never tried with one another's keys.
-const V1 = "v1,"
+// What stands before each signature, symmetric and ed25519: the two are never
+// tried with one another's keys.
+const (
+	V1  = "v1,"
+	V1a = "v1a,"
+)
 
 // Horizon is how long a sender retries by the schedule that the specification
 // recommends: 5 s, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours, one after
@@ -36,35 +40,49 @@ const Horizon = 80 * time.Hour
 
 // A symmetric key has 192 to 512 bits, by the specification.
 const (
-	minKey = 24
-	maxKey = 64
+	minSecret = 24
+	maxSecret = 64
 )
 
-// ParseKey returns the key that a symmetric secret stands for. Its errors name
-// the format that is expected, and hold nothing of the secret.
-func ParseKey(secret string) ([]byte, error) {
-	const expected = "expected whsec_ and 24 to 64 bytes in base64"
+// Expected is the formats of secrets, for errors.
+const Expected = "expected whsec_ and 24 to 64 bytes in base64, or an ed25519 key: whpk_ and 32 bytes (public), whsk_ and 64 bytes (private)"
+
+// ParseSecret returns the prefix of a secret, one of the three above, and the
+// bytes that stand behind it. Its errors name the formats that are expected, and
+// hold nothing of the secret.
+func ParseSecret(secret string) (prefix string, key []byte, err error) {
 	switch {
 	case secret == "":
-		return nil, errors.New("is empty: " + expected)
+		return "", nil, errors.New("is empty: " + Expected)
 	case strings.ContainsFunc(secret, unicode.IsSpace):
-		return nil, errors.New("contains white space: " + expected)
-	case strings.HasPrefix(secret, PrefixPublic):
-		return nil, errors.New("is an ed25519 public key (whpk_): " + expected)
-	case strings.HasPrefix(secret, PrefixPrivate):
-		return nil, errors.New("is an ed25519 private key (whsk_), the sender's own: " + expected)
+		return "", nil, errors.New("contains white space: " + Expected)
 	}
-	encoded, ok := strings.CutPrefix(secret, PrefixSecret)
-	if !ok {
-		return nil, errors.New("has no prefix: " + expected + "; where the sender shows base64 alone, put whsec_ before it")
+	for _, form := range [...]struct {
+		prefix   string
+		min, max int
+	}{
+		{PrefixSecret, minSecret, maxSecret},
+		{PrefixPublic, ed25519.PublicKeySize, ed25519.PublicKeySize},
+		{PrefixPrivate, ed25519.PrivateKeySize, ed25519.PrivateKeySize},
+	} {
+		encoded, ok := strings.CutPrefix(secret, form.prefix)
+		if !ok {
+			continue
+		}
+		key, err := base64.StdEncoding.Strict().DecodeString(encoded)
+		if err != nil {
+			// The error of package base64 tells a position: harmless, and no help.
+			return "", nil, fmt.Errorf("is not base64 after %s: %s", form.prefix, Expected)
+		}
+		if len(key) < form.min || len(key) > form.max {
+			return "", nil, fmt.Errorf("has %d bytes after %s: %s", len(key), form.prefix, Expected)
+		}
+		return form.prefix, key, nil
 	}
-	key, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if err != nil {
-		// The error of package base64 tells a position: harmless, and no help.
-		return nil, errors.New("is not base64 after whsec_: " + expected)
-	}
-	if len(key) < minKey || len(key) > maxKey {
-		return nil, fmt.Errorf("has %d bytes: %s", len(key), expected)
-	}
-	return key, nil
+	return "", nil, errors.New("has no prefix: " + Expected + "; where the sender shows base64 alone, put whsec_ before it")
+}
+
+// FormatSecret is the reverse of ParseSecret.
+func FormatSecret(prefix string, key []byte) string {
+	return prefix + base64.StdEncoding.EncodeToString(key)
 }

@@ -1,7 +1,6 @@
 package standard
 
 import (
-	"encoding/base64"
 	"strings"
 	"testing"
 
@@ -10,28 +9,40 @@ import (
 
 // A key that is accepted is written in one way only; one that is refused is not
 // shown.
-func FuzzParseKey(f *testing.F) {
+func FuzzParseSecret(f *testing.F) {
 	for _, seed := range []string{
 		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		"whsec_plJ3nmyCDGBKInavdOK15jsl",
 		"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaYACeqfZTInDBbOir4=",
+		"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaYACeqfZTInDBbOir5=",
 		"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJpgAJ6p9lMicMFs6Kvg==",
-		"whsec_", "whsec_whsec_", "", "\n", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZI\no2LaLaSw", "whsec_" + strings.Repeat("=", 32),
+		"whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+		"whsec_", "whsec_whsec_", "whpk_", "", "\n", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZI\no2LaLaSw", "whsec_" + strings.Repeat("=", 32),
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, secret string) {
-		key, err := ParseKey(secret)
+		prefix, key, err := ParseSecret(secret)
 		if err != nil {
 			require.Nil(t, key)
+			require.Empty(t, prefix)
 			if len(secret) > len(PrefixSecret)+24 {
 				require.NotContains(t, err.Error(), secret)
 			}
 			return
 		}
-		require.Equal(t, secret, PrefixSecret+base64.StdEncoding.EncodeToString(key))
-		require.GreaterOrEqual(t, len(key), 24)
-		require.LessOrEqual(t, len(key), 64)
+		require.Equal(t, secret, FormatSecret(prefix, key))
+		switch prefix {
+		case PrefixSecret:
+			require.GreaterOrEqual(t, len(key), 24)
+			require.LessOrEqual(t, len(key), 64)
+		case PrefixPublic:
+			require.Len(t, key, 32)
+		case PrefixPrivate:
+			require.Len(t, key, 64)
+		default:
+			t.Fatal("a prefix that is none")
+		}
 	})
 }
