@@ -34,12 +34,13 @@ func (v *Verifier) locate(r *Request) error {
 	if err != nil {
 		return err // complete has looked
 	}
-	u := *r.URL
-	u.Scheme, u.Host = base.Scheme, base.Host
 	// URL.JoinPath would clean the path, and change its spelling.
-	u.RawPath = speltPath(base) + speltPath(r.URL)
-	u.Path = base.Path + r.URL.Path
-	r.URL = &u
+	u := hostless(r.URL)
+	r.URL = &url.URL{
+		Scheme: base.Scheme, Host: base.Host,
+		Path: base.Path + u.Path, RawPath: speltPath(base) + speltPath(u),
+		ForceQuery: u.ForceQuery, RawQuery: u.RawQuery,
+	}
 	return nil
 }
 
@@ -57,7 +58,7 @@ func speltPath(u *url.URL) string {
 // host is not in it: everybody can write that.
 func urlOf(r *http.Request) *url.URL {
 	uri := originForm(r.RequestURI)
-	if uri == "" { // no server has read it: a framework's or a test's
+	if uri == "" || uri[0] != '/' { // no server has read it, or it is no path
 		return hostless(r.URL)
 	}
 	path, query, asks := strings.Cut(uri, "?")
@@ -68,7 +69,7 @@ func urlOf(r *http.Request) *url.URL {
 	if err != nil {
 		return hostless(r.URL)
 	}
-	return u
+	return hostless(u)
 }
 
 // originForm cuts scheme and host off a request target: clients write them for a
@@ -88,8 +89,9 @@ func originForm(target string) string {
 	return rest[i:]
 }
 
+// hostless returns the path and query of u.
 func hostless(u *url.URL) *url.URL {
-	if u == nil || u.Host == "" {
+	if u == nil || u.Host == "" && u.Scheme == "" && u.Opaque == "" {
 		return u
 	}
 	return &url.URL{Path: u.Path, RawPath: u.RawPath, ForceQuery: u.ForceQuery, RawQuery: u.RawQuery}

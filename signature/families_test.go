@@ -2,9 +2,13 @@ package signature_test
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"testing"
@@ -64,36 +68,108 @@ var families = map[string]Scheme{
 		Sent:   RFC3339(Header("Twitch-Eventsub-Message-Timestamp")),
 		ID:     Header("Twitch-Eventsub-Message-Id"), Type: JSON("subscription.type"),
 	},
+
+	// The time behind the body, as an HTTP date and with an offset.
+	"klaviyo": {
+		Header: "Klaviyo-Signature", Signed: []Part{Body(), Header("Klaviyo-Timestamp")},
+		Sent: HTTPDate(Header("Klaviyo-Timestamp")), ID: JSON("id"),
+	},
+	"box": {
+		Header: "Box-Signature-Primary", Encoding: Base64, Signed: []Part{Body(), Header("Box-Delivery-Timestamp")},
+		Sent: RFC3339(Header("Box-Delivery-Timestamp")), ID: JSON("id"), Type: JSON("trigger"),
+	},
+
+	// The URL, before and behind the body, and with the method.
+	"square": {
+		Header: "X-Square-Hmacsha256-Signature", Encoding: Base64, Signed: []Part{URL(), Body()}, ID: JSON("event_id"), Type: JSON("type"),
+	},
+	"trello": {
+		Header: "X-Trello-Webhook", Encoding: Base64, Hash: crypto.SHA1, Signed: []Part{Body(), URL()}, ID: JSON("action.id"), Type: JSON("action.type"),
+	},
+	"hubspot": {
+		Header: "X-Hubspot-Signature-V3", Encoding: Base64,
+		Signed: []Part{Method(), URL(), Body(), Header("X-Hubspot-Request-Timestamp")},
+		Sent:   Milliseconds(Header("X-Hubspot-Request-Timestamp")), ID: JSON("id"),
+	},
+
+	// A public key.
+	"discord": {
+		Header: "X-Signature-Ed25519", Signed: []Part{Header("X-Signature-Timestamp"), Body()},
+		Sent: Seconds(Header("X-Signature-Timestamp")), Key: hexKey, ID: JSON("id"), Type: JSON("event.type"),
+	},
+	"standard_webhooks": {
+		Header: "Webhook-Signature", Separator: " ", Prefix: "v1,", Ed25519: "v1a,", Encoding: Base64, Key: StandardKey,
+		Signed: []Part{Header("Webhook-Id"), Text("."), Header("Webhook-Timestamp"), Text("."), Body()},
+		Sent:   Seconds(Header("Webhook-Timestamp")), ID: Header("Webhook-Id"), Type: JSON("type"),
+	},
+}
+
+// hexKey is the Key of senders that show a public key in hexadecimal, for tests
+// also a private one.
+func hexKey(secret string) (Key, error) {
+	key, err := hex.DecodeString(secret)
+	switch {
+	case err != nil:
+		return Key{}, errors.New("is not hexadecimal")
+	case len(key) == ed25519.PrivateKeySize:
+		return Ed25519Private(key), nil
+	default:
+		return Ed25519Public(key), nil
+	}
+}
+
+// privateKeys are the senders' halves of public keys in the vectors. Discord's has
+// the seed 0, 1, … 31.
+var privateKeys = map[string]string{
+	"03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8": "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8",
+	"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=":                "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
 }
 
 // signedIDs are those of families whose id the signature covers.
-var signedIDs = []string{"airwallex", "intercom", "mux", "paddle", "paystack", "slack", "twitch", "typeform", "vercel", "workos"}
+var signedIDs = []string{
+	"airwallex", "box", "discord", "hubspot", "intercom", "klaviyo", "mux", "paddle", "paystack", "slack", "square",
+	"standard_webhooks", "trello", "twitch", "typeform", "vercel", "workos",
+}
+
+type vector struct {
+	Provider, Name string
+	Method, URL    string
+	Headers        map[string]string
+	Body           string
+	Valid          bool
+	Now            int64
+	Secret         []byte `json:"secret_base64"`
+}
+
+func (v vector) request(tb testing.TB) *webhook.Request {
+	tb.Helper()
+	u, err := url.Parse(v.URL)
+	require.NoError(tb, err)
+	r := &webhook.Request{Method: v.Method, URL: u, Header: http.Header{}, Body: []byte(v.Body), Time: time.Unix(v.Now, 0)}
+	for name, value := range v.Headers {
+		r.Header.Set(name, value)
+	}
+	return r
+}
+
+func vectors(tb testing.TB) []vector {
+	tb.Helper()
+	b, err := os.ReadFile("testdata/vectors.json")
+	require.NoError(tb, err)
+	var file struct{ Vectors []vector }
+	require.NoError(tb, json.Unmarshal(b, &file))
+	return file.Vectors
+}
 
 func TestScheme_Families(t *testing.T) {
-	b, err := os.ReadFile("testdata/vectors.json")
-	require.NoError(t, err)
-	var file struct {
-		Vectors []struct {
-			Provider, Name string
-			Headers        map[string]string
-			Body           string
-			Valid          bool
-			Now            int64
-			Secret         []byte `json:"secret_base64"`
-		}
-	}
-	require.NoError(t, json.Unmarshal(b, &file))
 	accepted := map[string]bool{}
-	for _, vector := range file.Vectors {
+	for _, vector := range vectors(t) {
 		t.Run(vector.Provider+"/"+vector.Name, func(t *testing.T) {
 			scheme := families[vector.Provider]
 			scheme.Name = vector.Provider
 			v, err := scheme.Verifier(string(vector.Secret))
 			require.NoError(t, err)
-			r := &webhook.Request{Header: http.Header{}, Body: []byte(vector.Body), Time: time.Unix(vector.Now, 0)}
-			for name, value := range vector.Headers {
-				r.Header.Set(name, value)
-			}
+			r := vector.request(t)
 			events, err := v.Verify(t.Context(), r)
 			if !vector.Valid {
 				require.Error(t, err)
@@ -110,15 +186,19 @@ func TestScheme_Families(t *testing.T) {
 			require.ErrorIs(t, err, webhook.ErrSignature)
 
 			// Signed by us, it is what the sender signed.
-			r.Body = []byte(vector.Body)
-			sent := r.Header.Get(scheme.Header)
-			again := &webhook.Request{Body: r.Body, Time: r.Time, Header: r.Header.Clone(), Secrets: []webhook.Secret{{Value: string(vector.Secret)}}}
+			secret := string(vector.Secret)
+			if private := privateKeys[secret]; private != "" {
+				secret = private
+			}
+			again := vector.request(t)
+			again.Header.Del(scheme.Header)
+			again.Secrets = []webhook.Secret{{Value: secret}}
 			require.NoError(t, v.Sign(again, e))
 			_, err = v.Verify(t.Context(), again)
 			require.NoError(t, err)
-			if !slices.Contains([]string{"airwallex", "twitch", "workos"}, vector.Provider) {
-				// The others' vectors have no fractions of a second.
-				require.Equal(t, sent, again.Header.Get(scheme.Header))
+			if !slices.Contains([]string{"airwallex", "box", "hubspot", "twitch", "workos"}, vector.Provider) {
+				// Their times have fractions of a second, or an offset.
+				require.Equal(t, r.Header.Get(scheme.Header), again.Header.Get(scheme.Header))
 			}
 		})
 	}
@@ -131,12 +211,15 @@ func TestScheme_Families(t *testing.T) {
 func TestScheme_Covers(t *testing.T) {
 	for name, scheme := range families {
 		t.Run(name, func(t *testing.T) {
-			scheme.Name = name
+			scheme.Name, scheme.Key, scheme.Ed25519 = name, RawKey, ""
 			v, err := scheme.Verifier("secret")
 			require.NoError(t, err)
 			at := time.Unix(1_700_000_000, 0)
-			r := &webhook.Request{Time: at, Secrets: []webhook.Secret{{Value: "secret"}}}
-			body := []byte(`{"id":"1","event_id":"1","data":{"id":"1"},"webhookTimestamp":1700000000000}`)
+			r := &webhook.Request{
+				Method: http.MethodPost, URL: &url.URL{Scheme: "https", Host: "example.com", Path: "/hooks"},
+				Time: at, Secrets: []webhook.Secret{{Value: "secret"}},
+			}
+			body := []byte(`{"id":"1","event_id":"1","data":{"id":"1"},"action":{"id":"1"},"webhookTimestamp":1700000000000}`)
 			require.NoError(t, v.Sign(r, webhook.Event{ID: "1", Body: body}))
 			events, err := v.Verify(t.Context(), r)
 			require.NoError(t, err)
@@ -160,6 +243,7 @@ func TestScheme_Unsound(t *testing.T) {
 		{"MD5", func(s *Scheme) { s.Hash = crypto.MD5 }, "has a Hash that is not"},
 		{"unknown encoding", func(s *Scheme) { s.Encoding = 7 }, "has an Encoding"},
 		{"separator that base64 has", func(s *Scheme) { s.Encoding, s.Separator = Base64, "=" }, "Separator"},
+		{"another", func(s *Scheme) { s.Encoding, s.Separator = Base64, " +" }, "Separator"},
 		{"unsigned time", func(s *Scheme) { s.Sent = Seconds(Header("Acme-Time")) }, "Signed does not cover"},
 		{"time of a body that is not signed", func(s *Scheme) {
 			s.Signed, s.Sent = []Part{Header("Acme-Id")}, Seconds(JSON("time"))
@@ -169,6 +253,15 @@ func TestScheme_Unsound(t *testing.T) {
 		{"body not signed", func(s *Scheme) { s.Signed = []Part{Header("Acme-Id"), Text(".")} }, "without Body"},
 		{"constant id", func(s *Scheme) { s.ID = Text("x") }, "something else than a Header"},
 		{"body as type", func(s *Scheme) { s.Type = Body() }, "something else than a Header"},
+		{"unsigned key", func(s *Scheme) { s.Keys = []Part{Header("Acme-Nonce")} }, "Keys that Signed does not cover"},
+		{"empty key", func(s *Scheme) { s.Keys = []Part{{}} }, "Keys that Signed does not cover"},
+		{"body as key", func(s *Scheme) { s.Keys = []Part{Body()} }, "something else than a Header"},
+		{"URL as id", func(s *Scheme) { s.Signed, s.ID = []Part{URL(), Body()}, URL() }, "something else than a Header"},
+		{"too many fields", func(s *Scheme) {
+			for _, name := range "abcdefghi" {
+				s.Keys = append(s.Keys, JSON(string(name)))
+			}
+		}, "reads 9 fields"},
 		{"too many parts", func(s *Scheme) { s.Signed = make([]Part, 13) }, "at most 12"},
 		{"too deep", func(s *Scheme) { s.ID = JSON("a.b.c.d.e.f.g.h.i") }, "more than 8 keys"},
 	} {

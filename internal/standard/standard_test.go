@@ -14,9 +14,9 @@ func FuzzParseSecret(f *testing.F) {
 		"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		"whsec_plJ3nmyCDGBKInavdOK15jsl",
-		"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaYACeqfZTInDBbOir4=",
-		"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaYACeqfZTInDBbOir5=",
-		"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJpgAJ6p9lMicMFs6Kvg==",
+		"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=",
+		"whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir5=",
+		"whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==",
 		"whsk_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
 		"whsec_", "whsec_whsec_", "whpk_", "", "\n", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZI\no2LaLaSw", "whsec_" + strings.Repeat("=", 32),
 	} {
