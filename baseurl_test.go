@@ -101,7 +101,7 @@ func FuzzBaseURL(f *testing.F) {
 		}))
 	}
 	f.Fuzz(func(t *testing.T, target string) {
-		u, err := url.ParseRequestURI(target) // as net/http does
+		u, err := url.ParseRequestURI(target)  // as net/http does
 		if err != nil || len(target) > 1<<10 { // the test's check puts it into an event
 			return
 		}

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -15,43 +16,42 @@ const maxHeaders = 8 << 10
 // traceparent and what Keep names, without credentials and what Hide names. If
 // they are more than maxHeaders, the first ones by name stay.
 func (v *Verifier) kept(h http.Header) http.Header {
-	// On the stack: eight are enough for most senders.
-	var few [8]headerField
-	fields, size := few[:0], 0
+	var kept http.Header
+	size := 0
 	for name, values := range h {
-		if v.keeps(name) {
-			f := headerField{name, values}
-			fields = append(fields, f)
-			size += f.size()
+		if !v.keeps(name) {
+			continue
 		}
-	}
-	if len(fields) == 0 {
-		return nil
+		if kept == nil {
+			kept = http.Header{}
+		}
+		kept[name] = slices.Clip(values)
+		size += sizeOf(name, values)
 	}
 	if size > maxHeaders {
-		slices.SortFunc(fields, func(a, b headerField) int { return strings.Compare(a.name, b.name) })
-	}
-	kept := make(http.Header, len(fields))
-	size = 0
-	for _, f := range fields {
-		if size += f.size(); size > maxHeaders {
-			break
-		}
-		kept[f.name] = slices.Clip(f.values)
+		return firstOf(kept)
 	}
 	return kept
 }
 
-type headerField struct {
-	name   string
-	values []string
+// firstOf returns the first headers of h by name, up to maxHeaders.
+func firstOf(h http.Header) http.Header {
+	first := http.Header{}
+	size := 0
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		if size += sizeOf(name, h[name]); size > maxHeaders {
+			break
+		}
+		first[name] = h[name]
+	}
+	return first
 }
 
-// size is what the field takes, names and values together.
-func (f headerField) size() int {
+// sizeOf returns what a header takes, names and values together.
+func sizeOf(name string, values []string) int {
 	n := 0
-	for _, value := range f.values {
-		n += len(f.name) + len(value)
+	for _, value := range values {
+		n += len(name) + len(value)
 	}
 	return n
 }

@@ -245,13 +245,24 @@ func (v *Verifier) identify(e *Event) {
 	if e.ID != "" && !digested {
 		return
 	}
-	sum := sha256.Sum256(e.Body)
-	if digested {
-		e.Proof.Keys = append(e.Proof.Keys, sum[:])
+	d := new(digest)
+	d.sum = sha256.Sum256(e.Body)
+	if digested && e.Proof.Keys == nil {
+		d.keys[0] = d.sum[:]
+		e.Proof.Keys = d.keys[:]
+	} else if digested {
+		e.Proof.Keys = append(e.Proof.Keys, d.sum[:])
 	}
 	if e.ID == "" {
-		e.ID = hex.EncodeToString(sum[:])
+		e.ID = hex.EncodeToString(d.sum[:])
 	}
+}
+
+// digest is a body's, and the replay keys of an event that has no other, in one
+// piece of memory.
+type digest struct {
+	sum  [sha256.Size]byte
+	keys [1][]byte
 }
 
 // Unverified returns a Verifier that believes everybody: for a sender that signs

@@ -3,6 +3,7 @@ package signature
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/surehook/webhook"
@@ -18,11 +19,12 @@ func fixedSecrets(secrets []webhook.Secret) func(context.Context, *webhook.Reque
 	return func(context.Context, *webhook.Request) ([]webhook.Secret, error) { return secrets, nil }
 }
 
-// claim is what a request says about its signature, before it is believed.
+// claim is what a request says, the fields of its body once it is believed.
 type claim struct {
 	found  [maxEntries]string
 	n      int              // how many were found
 	values [maxParts]string // of those Signed parts that are the request's
+	fields fieldTexts
 }
 
 // entries returns those that begin as signatures do.
@@ -46,13 +48,12 @@ func (c *checker) check(_ context.Context, r *webhook.Request) ([]webhook.Event,
 	}) {
 		return nil, c.misfit(&claim, t)
 	}
-	var fields fieldValues
-	c.fields.read(r.Body, &fields)
-	if err := c.fresh(r, &fields); err != nil {
+	c.fields.read(r.Body, &claim.fields)
+	if err := c.fresh(r, &claim); err != nil {
 		return nil, err
 	}
 	events := make([]webhook.Event, 1)
-	if err := c.event(r, &fields, &events[0]); err != nil {
+	if err := c.event(r, &claim, &events[0]); err != nil {
 		return nil, err
 	}
 	if c.Handshake != nil {
@@ -185,11 +186,11 @@ func (c *checker) lookup(r *webhook.Request, p Part) (string, error) {
 }
 
 // fresh holds the signed time, if there is one, against the tolerance.
-func (c *checker) fresh(r *webhook.Request, fields *fieldValues) error {
+func (c *checker) fresh(r *webhook.Request, claim *claim) error {
 	if (c.Sent == Time{}) {
 		return nil
 	}
-	spelt, err := c.value(r, c.Sent.part, fields)
+	spelt, err := c.value(r, claim, c.Sent.part)
 	if err != nil {
 		return err
 	}
@@ -208,17 +209,17 @@ func (c *checker) fresh(r *webhook.Request, fields *fieldValues) error {
 }
 
 // event reads the event of a request that is authentic.
-func (c *checker) event(r *webhook.Request, fields *fieldValues, e *webhook.Event) (err error) {
-	if e.ID, err = c.value(r, c.ID, fields); err != nil {
+func (c *checker) event(r *webhook.Request, claim *claim, e *webhook.Event) (err error) {
+	if e.ID, err = c.value(r, claim, c.ID); err != nil {
 		return err
 	}
-	if e.Type, err = c.value(r, c.Type, fields); err != nil {
+	if e.Type, err = c.value(r, claim, c.Type); err != nil {
 		return err
 	}
-	if e.Subject, err = c.value(r, c.Subject, fields); err != nil {
+	if e.Subject, err = c.value(r, claim, c.Subject); err != nil {
 		return err
 	}
-	at, err := c.value(r, c.Time.part, fields)
+	at, err := c.value(r, claim, c.Time.part)
 	if err != nil {
 		return err
 	}
@@ -226,7 +227,7 @@ func (c *checker) event(r *webhook.Request, fields *fieldValues, e *webhook.Even
 		e.Time, e.Proof.Time = t, c.coversTime
 	}
 	for _, p := range c.Keys {
-		value, err := c.value(r, p, fields)
+		value, err := c.value(r, claim, p)
 		if err != nil {
 			return err
 		}
@@ -245,12 +246,15 @@ func replayKey(p Part, value string) []byte {
 }
 
 // value returns the text of a part, empty where there is none.
-func (c *checker) value(r *webhook.Request, p Part, fields *fieldValues) (string, error) {
+func (c *checker) value(r *webhook.Request, claim *claim, p Part) (string, error) {
 	switch p.kind {
 	case header, entry:
+		if i := slices.Index(c.Signed, p); i >= 0 {
+			return claim.values[i], nil
+		}
 		return c.lookup(r, p)
 	case field:
-		return c.fields.value(fields, p.name), nil
+		return c.fields.text(&claim.fields, p.name), nil
 	default:
 		return "", nil
 	}

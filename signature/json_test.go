@@ -13,10 +13,10 @@ import (
 // fieldOf returns the text of one field of doc.
 func fieldOf(doc, path string) string {
 	var f fieldSet
-	var values fieldValues
+	var texts fieldTexts
 	f.add(path)
-	f.read([]byte(doc), &values)
-	return f.value(&values, path)
+	f.read([]byte(doc), &texts)
+	return f.text(&texts, path)
 }
 
 func TestJSON(t *testing.T) {
@@ -80,12 +80,12 @@ func TestJSON_SeveralFields(t *testing.T) {
 	for _, path := range []string{"id", "e.id", "e.type", "e", "id"} {
 		f.add(path)
 	}
-	var values fieldValues
-	f.read([]byte(`{"e":{"type":"t","id":2,"e":{"type":"no"}},"id":"1"}`), &values)
-	require.Equal(t, "1", f.value(&values, "id"))
-	require.Equal(t, "2", f.value(&values, "e.id"))
-	require.Equal(t, "t", f.value(&values, "e.type"))
-	require.Empty(t, f.value(&values, "e"))
+	var texts fieldTexts
+	f.read([]byte(`{"e":{"type":"t","id":2,"e":{"type":"no"}},"id":"1"}`), &texts)
+	require.Equal(t, "1", f.text(&texts, "id"))
+	require.Equal(t, "2", f.text(&texts, "e.id"))
+	require.Equal(t, "t", f.text(&texts, "e.type"))
+	require.Empty(t, f.text(&texts, "e"))
 }
 
 // reference is what encoding/json finds at path, and whether it is exact.

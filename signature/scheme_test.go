@@ -67,10 +67,18 @@ func TestScheme_MethodURLTimeBody(t *testing.T) {
 	v.Methods = []string{http.MethodPost, http.MethodPut}
 	for name, change := range map[string]func(r *webhook.Request){
 		"method": func(r *webhook.Request) { r.Method = http.MethodPut },
-		"scheme": func(r *webhook.Request) { r.URL = &url.URL{Scheme: "http", Host: u.Host, Path: u.Path, RawQuery: u.RawQuery} },
-		"host":   func(r *webhook.Request) { r.URL = &url.URL{Scheme: "https", Host: "evil.example.com", Path: u.Path, RawQuery: u.RawQuery} },
-		"path":   func(r *webhook.Request) { r.URL = &url.URL{Scheme: "https", Host: u.Host, Path: "/other", RawQuery: u.RawQuery} },
-		"query":  func(r *webhook.Request) { r.URL = &url.URL{Scheme: "https", Host: u.Host, Path: u.Path, RawQuery: "tenant=8"} },
+		"scheme": func(r *webhook.Request) {
+			r.URL = &url.URL{Scheme: "http", Host: u.Host, Path: u.Path, RawQuery: u.RawQuery}
+		},
+		"host": func(r *webhook.Request) {
+			r.URL = &url.URL{Scheme: "https", Host: "evil.example.com", Path: u.Path, RawQuery: u.RawQuery}
+		},
+		"path": func(r *webhook.Request) {
+			r.URL = &url.URL{Scheme: "https", Host: u.Host, Path: "/other", RawQuery: u.RawQuery}
+		},
+		"query": func(r *webhook.Request) {
+			r.URL = &url.URL{Scheme: "https", Host: u.Host, Path: u.Path, RawQuery: "tenant=8"}
+		},
 	} {
 		r := request()
 		change(r)
