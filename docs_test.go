@@ -51,7 +51,7 @@ func writeSnippet(t *testing.T, dir, block string) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(block), 0o600))
 		return
 	}
-	if !strings.HasPrefix(block, "func ") {
+	if !function.MatchString(block) {
 		block = "func _() error {\n" + block + "\nreturn nil\n}\n"
 	}
 	var imports strings.Builder
@@ -62,11 +62,18 @@ func writeSnippet(t *testing.T, dir, block string) {
 	}
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "snippet.go"), []byte("package snippet\n"+imports.String()+block), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "around.go"), []byte(around), 0o600))
+	if !strings.Contains(block, "func Acme(") {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, "acme.go"), []byte(aroundAcme), 0o600))
+	}
 }
+
+// function is a fragment that is whole declarations.
+var function = regexp.MustCompile(`(?m)^func `)
 
 // snippetImports are those that a fragment may use.
 var snippetImports = []string{
-	"context", "crypto/hmac", "crypto/sha256", "database/sql", "encoding/hex", "errors", "net/http", "testing", "time",
+	"context", "crypto", "crypto/hmac", "crypto/sha256", "database/sql", "encoding/hex", "errors", "fmt",
+	"net/http", "net/http/httptest", "net/url", "strconv", "strings", "testing", "time",
 	root, root + "/provider", root + "/signature", root + "/store", root + "/store/storetest",
 }
 
@@ -89,6 +96,7 @@ var (
 	st    *sqlite.Store
 	inbox *webhook.Inbox
 	shop  webhook.Verifier
+	acme  webhook.Verifier
 
 	ordersHandler http.Handler
 )
@@ -97,6 +105,7 @@ type Invoice struct{}
 
 func bill(context.Context, Invoice) error                        { return nil }
 func createContact(context.Context, webhook.Event, string) error { return nil }
+func secretOf(string) string                                     { return "" }
 func syncContact(context.Context, webhook.Event) error           { return nil }
 func logging(next http.Handler) http.Handler                     { return next }
 func userOf(context.Context) string                              { return "" }
@@ -113,4 +122,12 @@ type clock struct{}
 func (clock) Add(any) {}
 
 func open(testing.TB) store.Store { return nil }
+`
+
+// aroundAcme is the sender that a page declares itself.
+const aroundAcme = `package snippet
+
+import "github.com/surehook/webhook"
+
+func Acme(...string) (v webhook.Verifier, err error) { return v, err }
 `
