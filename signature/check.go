@@ -68,6 +68,29 @@ func (c *checker) check(_ context.Context, r *webhook.Request) ([]webhook.Event,
 
 // read collects the signatures and the signed values of a request.
 func (c *checker) read(r *webhook.Request, claim *claim) error {
+	if err := c.readSignatures(r, claim); err != nil {
+		return err
+	}
+	for i, p := range c.Signed {
+		if p.kind == text || p.kind == body {
+			continue
+		}
+		value, err := c.signed(r, p)
+		if err != nil {
+			return err
+		}
+		if end := c.endOf(i); end != "" && strings.Contains(value, end) {
+			return &refusal.Error{
+				Cause: refusal.BadHeader, Err: webhook.ErrMalformed,
+				Text: fmt.Sprintf("%s holds %q, which ends it in what is signed", c.place(p), end),
+			}
+		}
+		claim.values[i] = value
+	}
+	return nil
+}
+
+func (c *checker) readSignatures(r *webhook.Request, claim *claim) error {
 	there := false
 	entries := 0
 	for _, line := range r.Header[c.Header] {
@@ -92,26 +115,18 @@ func (c *checker) read(r *webhook.Request, claim *claim) error {
 		return c.unsigned(r, c.Header)
 	case claim.n == 0:
 		return c.noSignature(r)
+	default:
+		return nil
 	}
-	for i, p := range c.Signed {
-		if p.kind == text || p.kind == body {
-			continue
-		}
-		value, err := c.signed(r, p)
-		if err != nil {
-			return err
-		}
-		if (p.kind == header || p.kind == entry) && i+1 < len(c.Signed) {
-			if end := c.Signed[i+1]; end.kind == text && strings.Contains(value, end.name) {
-				return &refusal.Error{
-					Cause: refusal.BadHeader, Err: webhook.ErrMalformed,
-					Text: fmt.Sprintf("%s holds %q, which ends it in what is signed", c.place(p), end.name),
-				}
-			}
-		}
-		claim.values[i] = value
+}
+
+// endOf returns the Text that ends the Signed part i, where that is a header's or
+// an entry's. Methods and URLs have an alphabet of their own.
+func (c *checker) endOf(i int) string {
+	if k := c.Signed[i].kind; k != header && k != entry || i+1 == len(c.Signed) || c.Signed[i+1].kind != text {
+		return ""
 	}
-	return nil
+	return c.Signed[i+1].name
 }
 
 // isSignature reports whether an entry begins as a signature does, and goes on.

@@ -80,8 +80,8 @@ type Scheme struct {
 	Time    Time // when the event happened; one that cannot be read is left out
 
 	// Keys are values that the sender uses once, such as a token, and signs: each
-	// must be covered by Signed. With another ID but one of them known, an event
-	// is known. They stand in Proof.Keys; one that a request has not is left out.
+	// must be covered by Signed. An event is known if one of them is, whatever its
+	// ID. They stand in Proof.Keys; one that a request has not is left out.
 	Keys []Part
 
 	Keep []string // Verifier.Keep: headers that events keep beside the usual ones
@@ -94,7 +94,8 @@ type Scheme struct {
 
 // Verifier returns the Verifier of the scheme for the secrets given, any of which
 // may fit: the new one and the old one while a secret is rotated. Its fields may
-// be changed: Tolerance, Horizon, BodyLimit, Keep.
+// be changed: Tolerance, Horizon, BodyLimit, NoDigest, and BaseURL, which a scheme
+// that signs URL needs.
 //
 // The error names the secret by its position, with the format expected, or what
 // contradicts itself in the scheme. With no secret at all, Secrets is left nil
