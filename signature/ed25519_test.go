@@ -1,7 +1,7 @@
 package signature_test
 
 import (
-	"crypto/ed25519"
+	"bytes"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -224,13 +224,24 @@ func TestStandardKey(t *testing.T) {
 // Keys of a wrong length are refused when they are configured: crypto/ed25519
 // would panic at the first request.
 func TestKey_Length(t *testing.T) {
-	for _, key := range []Key{
-		{}, HMAC(nil), Ed25519Public(nil), Ed25519Private(nil),
-		Ed25519Public(make(ed25519.PublicKey, 31)), Ed25519Private(make(ed25519.PrivateKey, 65)),
+	ones := bytes.Repeat([]byte{1}, 65)
+	for _, test := range []struct {
+		key  Key
+		says string
+	}{
+		{Key{}, "gives an empty key"},
+		{HMAC(nil), "gives an empty key"},
+		{Ed25519Public(nil), "public key of 0 bytes: expected 32"},
+		{Ed25519Public(ones[:31]), "public key of 31 bytes: expected 32"},
+		{Ed25519Public(ones[:64]), "public key of 64 bytes: expected 32"},
+		{Ed25519Private(nil), "private key of 0 bytes: expected 64"},
+		{Ed25519Private(ones[:32]), "private key of 32 bytes: expected 64"},
+		{Ed25519Private(ones), "private key of 65 bytes: expected 64"},
 	} {
-		s := Scheme{Name: "acme", Header: "Acme-Signature", Key: func(string) (Key, error) { return key, nil }}
+		s := Scheme{Name: "acme", Header: "Acme-Signature", Key: func(string) (Key, error) { return test.key, nil }}
 		_, err := s.Verifier("x")
-		require.ErrorContains(t, err, "secret 1 of 1 gives an", "%v", key)
+		require.ErrorContains(t, err, "secret 1 of 1 gives an")
+		require.ErrorContains(t, err, test.says)
 	}
 }
 

@@ -34,6 +34,8 @@ func TestJSON(t *testing.T) {
 		{"key with a quote", `{"\"id":"no","id":"a"}`, "id", "a"},
 		{"value that looks like a key", `{"x":"\"id\":\"no\"","id":"a"}`, "id", "a"},
 		{"backslash before the quote", `{"x":"\\","id":"a\\"}`, "id", `a\`},
+		{"escaped quote at the end", `{"id":"\""}`, "id", `"`},
+		{"escaped quote after seven", `{"id":"1234567\"x","x":"12345678"}`, "id", `1234567"x`},
 		{"escapes", `{"id":"\"\\\/\b\f\n\r\t\u00e4\ud83d\ude00"}`, "id", "\"\\/\b\f\n\r\tä😀"},
 		{"NUL", `{"id":"a\u0000b"}`, "id", "a\x00b"},
 		{"first half of a pair", `{"id":"a\ud800"}`, "id", ""},
