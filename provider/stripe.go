@@ -42,12 +42,13 @@ func Stripe(secrets ...string) (webhook.Verifier, error) {
 }
 
 func stripeKey(secret string) (signature.Key, error) {
-	key, err := signature.RawKey(secret)
+	const expected = "whsec_…, as the dashboard shows it for the endpoint and stripe listen for itself, not an API key"
+	key, err := sharedSecret(expected)(secret)
 	if err != nil {
 		return signature.Key{}, err
 	}
 	if id, ok := strings.CutPrefix(secret, "whsec_"); !ok || id == "" {
-		return signature.Key{}, errors.New("is no signing secret: expected whsec_…, as the dashboard shows it for the endpoint and stripe listen for itself, not an API key")
+		return signature.Key{}, errors.New("is no signing secret: expected " + expected)
 	}
 	return key, nil
 }

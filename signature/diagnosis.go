@@ -23,16 +23,7 @@ func (c *checker) place(p Part) string {
 
 // unsigned is the refusal of a request without the header called name.
 func (c *checker) unsigned(r *webhook.Request, name string) error {
-	if sender, h := refusal.LooksLike(r.Header, c.Header); sender != "" {
-		return &refusal.Error{
-			Cause: refusal.OtherSender, Err: webhook.ErrSignature,
-			Text: fmt.Sprintf("%s is missing, and there is %s: this looks like a request of %s", name, h, sender),
-		}
-	}
-	return &refusal.Error{
-		Cause: refusal.NoHeader, Err: webhook.ErrSignature,
-		Text: name + " is missing or empty: the request is not signed, or a proxy took the header away",
-	}
+	return refusal.Unsigned(r.Header, name, c.Header, webhook.ErrSignature)
 }
 
 // missing is the refusal of a request without a part that is signed.

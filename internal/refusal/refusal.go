@@ -4,11 +4,7 @@
 // secret or anything of a body.
 package refusal
 
-import (
-	"net/http"
-	"slices"
-	"time"
-)
+import "time"
 
 // Cause is the reason in a log record.
 type Cause string
@@ -53,34 +49,3 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
-
-// senders are well-known signature headers, in canonical form, and whose they
-// are.
-var senders = []struct{ header, sender string }{
-	{"Linear-Signature", "Linear"},
-	{"Paddle-Signature", "Paddle"},
-	{"Stripe-Signature", "Stripe"},
-	{"Svix-Signature", "Svix"},
-	{"Twitch-Eventsub-Message-Signature", "Twitch"},
-	{"Typeform-Signature", "Typeform"},
-	{"Webhook-Signature", "Standard Webhooks"},
-	{"X-Hub-Signature-256", "GitHub or Meta"},
-	{"X-Hub-Signature", "Bitbucket, Intercom, Jira or WebSub"},
-	{"X-Shopify-Hmac-Sha256", "Shopify"},
-	{"X-Slack-Signature", "Slack"},
-	{"X-Square-Hmacsha256-Signature", "Square"},
-	{"X-Twilio-Signature", "Twilio"},
-	{"X-Zm-Signature", "Zoom"},
-}
-
-// LooksLike returns the sender whose signature header h has, besides the one
-// named expected, and that header; empty if there is none.
-func LooksLike(h http.Header, expected string) (sender, header string) {
-	i := slices.IndexFunc(senders, func(s struct{ header, sender string }) bool {
-		return s.header != expected && len(h[s.header]) > 0
-	})
-	if i < 0 {
-		return "", ""
-	}
-	return senders[i].sender, senders[i].header
-}
