@@ -217,7 +217,10 @@ func (c *checker) fresh(r *webhook.Request, claim *claim) error {
 		}
 	}
 	err = r.Fresh(t)
-	if unit := c.Sent.format.misread(t); err != nil && unit != "" {
+	if err == nil {
+		return nil
+	}
+	if unit := c.Sent.format.misread(t); unit != "" {
 		err = fmt.Errorf("%w; %s looks like %s", err, c.place(c.Sent.part), unit)
 	}
 	return err
