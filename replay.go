@@ -192,8 +192,8 @@ func parseRetryAfter(v string, now time.Time) (time.Duration, bool) {
 	if strings.Trim(v, "0123456789") == "" {
 		// A number out of range is the largest, and an empty value no number.
 		n, err := strconv.ParseInt(v, 10, 64)
-		seconds := time.Duration(min(n, int64(maxDeferral/time.Second)))
-		return seconds * time.Second, err == nil || errors.Is(err, strconv.ErrRange)
+		n = min(n, int64(maxDeferral/time.Second))
+		return time.Duration(n) * time.Second, err == nil || errors.Is(err, strconv.ErrRange)
 	}
 	date, err := http.ParseTime(v)
 	if err != nil {

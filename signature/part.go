@@ -121,8 +121,9 @@ func (f format) parse(s string) (time.Time, bool) {
 		// Package time minds neither the day of the week nor the case of names.
 		t, err := time.Parse(http.TimeFormat, s)
 		return t, err == nil && t.Format(http.TimeFormat) == s
+	default:
+		return f.parseDecimal(s)
 	}
-	return f.parseDecimal(s)
 }
 
 func (f format) parseDecimal(s string) (time.Time, bool) {
