@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"os/exec"
 	"regexp"
@@ -22,7 +23,9 @@ func command(t *testing.T, args []string, env ...string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	cmd := exec.CommandContext(t.Context(), self, args...)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, self, args...)
 	cmd.Env = append(append(os.Environ(), envMain+"=1", "SHOP_SECRET=", "ACME_SECRET="), env...)
 	return cmd
 }
@@ -49,8 +52,6 @@ func TestMain_Serves(t *testing.T) {
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
-	defer kill.Stop()
 	log := bufio.NewScanner(stderr)
 	next := func(pattern string) string {
 		t.Helper()

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -88,6 +90,49 @@ func TestService_Killed(t *testing.T) {
 	require.Equal(t, want, payments(t, file))
 }
 
+// A request that is under way when the service is stopped is answered, and what it
+// brought is not lost.
+func TestService_StoppedUnderWay(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "webhooks.db")
+	s := start(t, file)
+	req := s.request(secret, "evt_1", "invoice.paid", 0)
+	conn, err := net.Dial("tcp", req.URL.Host)
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	req.Header.Set("Expect", "100-continue")
+	var wire bytes.Buffer
+	require.NoError(t, req.Write(&wire))
+	_, err = conn.Write(wire.Next(bytes.Index(wire.Bytes(), []byte("\r\n\r\n")) + 4))
+	require.NoError(t, err)
+	answer := bufio.NewReader(conn)
+	res, err := http.ReadResponse(answer, req)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusContinue, res.StatusCode, "the service waits for the body")
+
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool {
+		another, err := net.Dial("tcp", req.URL.Host)
+		if err == nil {
+			another.Close()
+		}
+		return err != nil
+	}, 10*time.Second, 10*time.Millisecond, "it goes on listening")
+	_, err = conn.Write(wire.Bytes())
+	require.NoError(t, err)
+	res, err = http.ReadResponse(answer, req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	for s.log.Scan() { // to the end
+	}
+	require.NoError(t, s.cmd.Wait(), "a clean end")
+
+	s = start(t, file)
+	require.Eventually(t, func() bool { return len(payments(t, file)) == 1 }, 10*time.Second, 50*time.Millisecond)
+	require.NoError(t, s.end(syscall.SIGTERM))
+}
+
 // A second process on the same file says who has it, and does not run.
 func TestService_FileIsTaken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "webhooks.db")
@@ -111,7 +156,7 @@ func command(t *testing.T, file, secret string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self, "-address", "127.0.0.1:0", "-file", file)
 	cmd.Env = append(os.Environ(), envMain+"=1", "STRIPE_WEBHOOK_SECRET="+secret)
@@ -154,6 +199,14 @@ func (s *service) end(signal os.Signal) error {
 // post sends an event as Stripe would have age ago, and returns the status.
 func (s *service) post(secret, id, kind string, age time.Duration) int {
 	s.t.Helper()
+	res, err := http.DefaultClient.Do(s.request(secret, id, kind, age))
+	require.NoError(s.t, err)
+	require.NoError(s.t, res.Body.Close())
+	return res.StatusCode
+}
+
+func (s *service) request(secret, id, kind string, age time.Duration) *http.Request {
+	s.t.Helper()
 	stripe, err := provider.Stripe(secret)
 	require.NoError(s.t, err)
 	target, err := url.Parse(s.url)
@@ -168,10 +221,7 @@ func (s *service) post(secret, id, kind string, age time.Duration) int {
 	req, err := http.NewRequest(signed.Method, s.url, strings.NewReader(body))
 	require.NoError(s.t, err)
 	req.Header = signed.Header
-	res, err := http.DefaultClient.Do(req)
-	require.NoError(s.t, err)
-	require.NoError(s.t, res.Body.Close())
-	return res.StatusCode
+	return req
 }
 
 // payments reads the table, by event.
