@@ -46,8 +46,9 @@ type (
 	eventsKey struct{}
 )
 
+// fiberTenant copies the tenant, which becomes a part of the event: see fiberRequest.
 func fiberTenant(c fiber.Ctx) error {
-	c.SetContext(context.WithValue(c.Context(), tenantKey{}, c.Params("tenant")))
+	c.SetContext(context.WithValue(c.Context(), tenantKey{}, strings.Clone(c.Params("tenant"))))
 	return c.Next()
 }
 

@@ -130,18 +130,21 @@ func TestServers_CompressedBody(t *testing.T) {
 func TestFiber_EventsOutliveTheRequest(t *testing.T) {
 	r := start(t, func(s *service) server { return overFiber(fiberApp(s)) })
 	const n = 50
+	tenants := []string{"acme", "globex"}
+	secrets := []string{acmeSecret, globexSecret}
+	body := func(i int) string { return fmt.Sprintf(`{"type":"order.paid","data":{"number":"%04d"}}`, i) }
 	var held []webhook.Event
 	for i := range n {
-		body := fmt.Sprintf(`{"type":"order.paid","data":{"number":"%04d"}}`, i)
-		h := r.sign(shopSecret, fmt.Sprintf("msg_%04d", i), body)
+		h := r.sign(secrets[i%2], fmt.Sprintf("msg_%04d", i), body(i))
 		h.Set("User-Agent", fmt.Sprintf("shop/%04d", i))
-		status, _ := r.send(http.MethodPost, "/webhooks/shop", h, strings.NewReader(body))
+		status, _ := r.send(http.MethodPost, "/webhooks/tenants/"+tenants[i%2], h, strings.NewReader(body(i)))
 		require.Equal(t, http.StatusOK, status)
 		held = append(held, r.processed())
 	}
 	for i, e := range held {
+		require.Equal(t, tenants[i%2], e.Tenant)
 		require.Equal(t, fmt.Sprintf("msg_%04d", i), e.ID)
-		require.Equal(t, fmt.Sprintf(`{"type":"order.paid","data":{"number":"%04d"}}`, i), string(e.Body))
+		require.Equal(t, body(i), string(e.Body))
 		require.Equal(t, fmt.Sprintf("shop/%04d", i), e.Headers.Get("User-Agent"))
 	}
 }

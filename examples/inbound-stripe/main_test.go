@@ -156,7 +156,7 @@ func command(t *testing.T, file, secret string) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self, "-address", "127.0.0.1:0", "-file", file)
 	cmd.Env = append(os.Environ(), envMain+"=1", "STRIPE_WEBHOOK_SECRET="+secret)
