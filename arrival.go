@@ -138,24 +138,28 @@ func isHidden(part string, hide []string) bool {
 }
 
 // wildcards yields the names of a pattern's wildcards, in their order: those of
-// net/http ("{name}", "{name...}") and of chi ("{name:regexp}", "*").
+// net/http ("{name}", "{name...}"), of chi ("{name:regexp}", "*"), and of gin and
+// echo ("/:name", "*").
 func wildcards(pattern string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for rest := pattern; ; {
-			at := strings.IndexAny(rest, "{*")
-			if at < 0 {
-				return
-			}
-			name, after := "*", rest[at+1:]
-			if rest[at] == '{' {
-				name, after = braced(after)
-				name, _, _ = strings.Cut(name, ":")
+		for at := 0; at < len(pattern); {
+			name, after := "", at+1
+			switch {
+			case pattern[at] == '{':
+				inside, rest := braced(pattern[after:])
+				after = len(pattern) - len(rest)
+				name, _, _ = strings.Cut(inside, ":")
 				name = strings.TrimSuffix(name, "...")
+			case pattern[at] == '*':
+				name = "*"
+			case pattern[at] == ':' && at > 0 && pattern[at-1] == '/':
+				name, _, _ = strings.Cut(pattern[after:], "/")
+				after += len(name)
 			}
 			if name != "" && name != "$" && !yield(name) {
 				return
 			}
-			rest = after
+			at = after
 		}
 	}
 }

@@ -29,6 +29,9 @@ func TestWildcards(t *testing.T) {
 		"/{a}{b}":                            {"a", "b"},
 		"/{}/{...}/{:x}":                     nil,
 		"/{open":                             {"open"},
+		"/:tenant/hooks/:name":               {"tenant", "name"},
+		"/a:b/{x}":                           {"x"},
+		"/files/*":                           {"*"},
 	} {
 		require.Equal(t, want, slices.Collect(wildcards(pattern)), pattern)
 	}
