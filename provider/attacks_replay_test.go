@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,7 @@ type receiver struct {
 	t       *testing.T
 	commits int
 	inbox   *webhook.Inbox
-	logs    bytes.Buffer
+	logs    logbook
 }
 
 // counted is a store that counts its commits.
@@ -242,4 +243,22 @@ func TestShopify_EqualBodies(t *testing.T) {
 			})
 		})
 	}
+}
+
+// logbook is a buffer that timers may write to while a test reads.
+type logbook struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logbook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logbook) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
