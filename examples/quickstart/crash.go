@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -59,7 +60,7 @@ func (r *report) sendToCrashingChild(ctx context.Context, dir string) error {
 		return fmt.Errorf("the child did not start: %w", err)
 	}
 	r.section("A service dies in the middle of a handler")
-	err = r.send(ctx, strings.TrimSpace(url), reportRequested, 200, "stored, then answered")
+	err = r.send(ctx, strings.TrimSpace(url), reportRequested, http.StatusOK, "stored, then answered")
 	if err != nil {
 		return err
 	}

@@ -1,18 +1,20 @@
-// Quickstart sends itself webhooks, good and bad ones, over real HTTP, has them
-// handled by handlers that fail, crash and give up, and then reads the account
-// back from the store. It exits with 1 if anything came out otherwise than
-// promised.
+// Quickstart sends itself the webhooks of six senders, good and bad ones, over
+// real HTTP, has them handled by handlers that fail, crash and give up, and then
+// reads the account back from the store. It exits with 1 if anything came out
+// otherwise than promised.
 //
 //	go run ./examples/quickstart        # -v shows the log, -keep keeps the files
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -70,7 +72,10 @@ func run(ctx context.Context, verbose, keep bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, svc.stop()) }()
 
-	if err := r.sendAll(ctx, svc); err != nil {
+	if err := r.sendToEachRoute(ctx, svc.url); err != nil {
+		return err
+	}
+	if err := r.sendOnceMore(ctx, svc.url); err != nil {
 		return err
 	}
 	if err := svc.settled(ctx); err != nil {
@@ -94,6 +99,7 @@ func run(ctx context.Context, verbose, keep bool) (err error) {
 		return err
 	}
 	r.expect(svc.paid.Load() == 4200, "billing booked %d instead of 4200", svc.paid.Load())
+	r.expect(svc.ordered.Load() == 1, "the http.Handler was shown %d orders instead of 1", svc.ordered.Load())
 
 	if err := r.account(ctx, svc.inbox.Queue()); err != nil {
 		return err
@@ -110,6 +116,7 @@ const (
 	audit   = "audit"   // succeeds
 	crm     = "crm"     // always fails, until it is mended
 	reports = "reports" // kills its process at the first attempt
+	orders  = "orders"  // is an http.Handler: see order
 )
 
 // register names the handlers; every process that works on the file has the same.
@@ -142,6 +149,21 @@ func (s *service) register() {
 	}, soon)
 
 	s.inbox.Handle(reports, s.writeReport)
+}
+
+// order is a handler as a service has it before it uses this library: Acknowledge
+// wraps it, and shows it the request later.
+func (s *service) order(w http.ResponseWriter, r *http.Request) {
+	var order struct {
+		Name string `json:"name"`
+	}
+	err := json.NewDecoder(r.Body).Decode(&order)
+	if err != nil || r.URL.Path != orderCreated.path || r.Header.Get("X-Shopify-Topic") != "orders/create" || order.Name != "#9999" {
+		http.Error(w, "this is not the order that was sent", http.StatusBadRequest)
+		return
+	}
+	s.ordered.Add(1)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // soon tries three times within a second, for a program that somebody watches.

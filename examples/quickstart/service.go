@@ -11,16 +11,8 @@ import (
 	"time"
 
 	"github.com/surehook/webhook"
-	"github.com/surehook/webhook/provider"
 	"github.com/surehook/webhook/store"
 	"github.com/surehook/webhook/store/sqlite"
-)
-
-// The signing secrets, as the senders hand them out. A service reads them from
-// its environment.
-const (
-	stripeSecret = "whsec_5f1c2b7d9a3e4f6081726354acbdfe01"
-	acmeSecret   = "whsec_cXVpY2tzdGFydC1zZWNyZXQtb2YtYWNtZS1pbmM="
 )
 
 // service is what a program that receives webhooks consists of.
@@ -36,6 +28,7 @@ type service struct {
 	writeReport webhook.Handler // differs in the child that crashes
 	mended      atomic.Bool     // crm works
 	paid        atomic.Int64    // by billing
+	ordered     atomic.Int64    // orders that the http.Handler was shown
 }
 
 // start opens the store, registers handlers, mounts routes, and runs.
@@ -56,19 +49,27 @@ func (s *service) start(ctx context.Context, dir string, logger *slog.Logger) (e
 	}
 	s.register()
 
-	stripe, err := provider.Stripe(stripeSecret)
-	if err != nil {
-		return err
-	}
-	acme, err := provider.StandardWebhooks(acmeSecret)
-	if err != nil {
-		return err
-	}
-	stripe.Telemetry, acme.Telemetry = telemetry, telemetry
 	mux := http.NewServeMux()
-	mux.Handle("/webhooks/stripe", webhook.Verify("stripe", stripe)(s.inbox.Receive(billing, audit)))
-	mux.Handle("/webhooks/acme/contacts", webhook.Verify("acme", acme)(s.inbox.Receive(crm)))
-	mux.Handle("/webhooks/acme/reports", webhook.Verify("acme", acme)(s.inbox.Receive(reports)))
+	for _, route := range []struct {
+		path string
+		from sender
+		to   http.Handler
+	}{
+		{"/webhooks/stripe", stripe, s.inbox.Receive(billing, audit)},
+		{"/webhooks/acme/contacts", acme, s.inbox.Receive(crm)},
+		{"/webhooks/acme/reports", acme, s.inbox.Receive(reports)},
+		{"/webhooks/clerk", clerk, s.inbox.Receive(audit)},
+		{"/webhooks/github", github, s.inbox.Receive(audit)},
+		{"/webhooks/slack", slack, s.inbox.Receive(audit)},
+		{"/webhooks/shopify", shopify, s.inbox.Acknowledge(orders)(http.HandlerFunc(s.order))},
+	} {
+		v, err := route.from.preset(route.from.secret)
+		if err != nil {
+			return err
+		}
+		v.Telemetry = telemetry
+		mux.Handle(route.path, webhook.Verify(route.from.source, v)(route.to))
+	}
 
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
