@@ -99,6 +99,10 @@ func (c *checker) misfit(claim *claim, t trial) error {
 		e.Text = fmt.Sprintf("a signature in %s is in upper-case hexadecimal, the scheme says lower case", c.Header)
 	default:
 		e.Text = fmt.Sprintf("secrets tried: %d, signatures: %d; the secret is another endpoint's, or the body was changed on its way (a proxy, a parser)", t.secrets, formed)
+		if c.covers(URL()) || c.covers(Path()) {
+			// Not which one was checked: its query may hold credentials.
+			e.Text += "; or the URL that it signs is not this one: Verifier.BaseURL, path and query, to the letter"
+		}
 	}
 	if t.secrets > 0 && t.bad > 0 {
 		e.Text += fmt.Sprintf("; %d further secrets are not in the format of %s", t.bad, c.Name)

@@ -334,13 +334,20 @@ func TestScheme_Diagnosis(t *testing.T) {
 		{"Hex", Scheme{Encoding: Base64}, mac, "as long as Hex would be, the scheme says Base64"},
 		{"another hash", Scheme{}, mac + mac, "has 64 characters, none of 1"},
 		{"another key", Scheme{}, strings.Repeat("0", 64), "another endpoint's"},
+		{"another key or URL", Scheme{Signed: []Part{URL(), Body()}}, strings.Repeat("0", 64), "the URL that it signs is not this one: Verifier.BaseURL"},
+		{"another key or path", Scheme{Signed: []Part{Path(), Body()}}, strings.Repeat("0", 64), "path and query, to the letter"},
 		{"ed25519 alone", Scheme{Prefix: "v1,", Ed25519: "v1a,"}, "v1a," + mac + mac, `no entry that begins with "v1,", only signatures of the other algorithm`},
 		{"neither", Scheme{Prefix: "v1,", Ed25519: "v1a,"}, "v2," + mac, `begins with "v1," or "v1a,"`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := &webhook.Request{Body: []byte("x"), Header: http.Header{"Acme-Signature": {test.header}}}
+			r := &webhook.Request{
+				URL:  &url.URL{Scheme: "https", Host: "hooks.example.com", Path: "/acme", RawQuery: "token=marked"},
+				Body: []byte("x"), Header: http.Header{"Acme-Signature": {test.header}},
+			}
 			said := refuses(t, verifierOf(t, test.scheme), r, webhook.ErrSignature)
 			require.Contains(t, said, test.says)
+			require.Equal(t, len(test.scheme.Signed) > 0, strings.Contains(said, "URL"), said)
+			require.NotContains(t, said, "marked")
 			require.NotContains(t, strings.ToLower(said), mac[:8])
 			require.NotContains(t, said, base64.StdEncoding.EncodeToString(raw)[:8])
 		})
