@@ -39,14 +39,30 @@ func (c counted) Commit(ctx context.Context, b *store.Batch) (*store.Results, er
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
+	return newReceiverWith(t, webhook.QueueConfig{})
+}
+
+func newReceiverWith(t *testing.T, c webhook.QueueConfig) *receiver {
+	t.Helper()
 	rc := &receiver{t: t}
+	c.Telemetry = webhook.Telemetry{Logger: rc.logger()}
 	var err error
-	rc.inbox, err = webhook.NewInbox(counted{memory.New(), &rc.commits}, webhook.InboxConfig{
-		Queue: webhook.QueueConfig{Telemetry: webhook.Telemetry{Logger: rc.logger()}},
-	})
+	rc.inbox, err = webhook.NewInbox(counted{memory.New(), &rc.commits}, webhook.InboxConfig{Queue: c})
 	require.NoError(t, err)
 	rc.inbox.Handle("handler", func(context.Context, webhook.Event) error { return nil })
 	return rc
+}
+
+// run runs the inbox until what it returns is called.
+func (rc *receiver) run() (end func()) {
+	ctx, cancel := context.WithCancel(rc.t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- rc.inbox.Run(ctx) }()
+	return func() {
+		rc.t.Helper()
+		cancel()
+		require.NoError(rc.t, <-ended)
+	}
 }
 
 func (rc *receiver) logger() *slog.Logger {

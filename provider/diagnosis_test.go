@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,6 +109,11 @@ func requireDiagnosis(t *testing.T, s sender, r *webhook.Request, reason string,
 
 	var record struct{ Level, Source, Reason, Error string }
 	require.NoError(t, json.Unmarshal(log.Bytes(), &record), "one record: %s", log.String())
+	var all map[string]any
+	require.NoError(t, json.Unmarshal(log.Bytes(), &all))
+	require.ElementsMatch(t, slices.Collect(maps.Keys(all)), []string{
+		"time", "level", "msg", "status", "source", "reason", "http_status", "timestamp", "duration", "error",
+	}, "what docs/security.md says of a refused request")
 	require.Equal(t, "WARN", record.Level)
 	require.Equal(t, "source", record.Source)
 	require.Equal(t, reason, record.Reason, record.Error)
