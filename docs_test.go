@@ -2,6 +2,7 @@ package webhook_test
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -67,13 +68,37 @@ func writeSnippet(t *testing.T, dir, block string) {
 	}
 }
 
+// TestDocs_NamedTestsExist looks up each test that a page names as its proof.
+func TestDocs_NamedTestsExist(t *testing.T) {
+	named := regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)?\b`)
+	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	there := map[string]bool{}
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		for _, f := range declared.FindAllStringSubmatch(string(source), -1) {
+			there[f[1]] = true
+		}
+		return err
+	}))
+	page, err := os.ReadFile("docs/security.md")
+	require.NoError(t, err)
+	names := named.FindAllString(string(page), -1)
+	require.Greater(t, len(names), 20, "no names found: this test looks at nothing")
+	for _, name := range names {
+		require.True(t, there[name], "docs/security.md names %s, which is no test", name)
+	}
+}
+
 // function is a fragment that is whole declarations.
 var function = regexp.MustCompile(`(?m)^func `)
 
 // snippetImports are those that a fragment may use.
 var snippetImports = []string{
 	"context", "crypto", "crypto/hmac", "crypto/sha256", "database/sql", "encoding/hex", "errors", "fmt",
-	"net/http", "net/http/httptest", "net/url", "strconv", "strings", "testing", "time",
+	"net/http", "net/http/httptest", "net/url", "os", "strconv", "strings", "testing", "time",
 	root, root + "/provider", root + "/signature", root + "/store", root + "/store/storetest",
 }
 

@@ -8,10 +8,11 @@ import (
 
 // Telemetry is where log records go; the zero value takes slog.Default.
 //
-// Every received event and every finished attempt is one record at INFO,
-// refused requests are records at WARN (limited in rate, with a count of those
-// left out), dead letters at ERROR, the rest is DEBUG. No record holds a
-// payload, a secret or a signature.
+// Every finished attempt is one record at INFO, and so is every received event,
+// unless it is attempted at once: then its own record is DEBUG, since that of the
+// attempt follows. Refused requests are records at WARN (limited in rate, with a
+// count of those left out), dead letters at ERROR, the rest is DEBUG. No record
+// holds a payload, a secret or a signature.
 type Telemetry struct {
 	Logger *slog.Logger
 }
