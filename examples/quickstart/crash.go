@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -17,10 +18,13 @@ import (
 const envCrash = "QUICKSTART_CRASH_IN"
 
 // crash is the child: the same service, but that its handler of reports kills
-// the process in the middle of its work.
+// the process in the middle of its work, when the parent has the answer.
 func crash(dir string) {
 	s := &service{drained: make(chan error, 1)}
 	s.writeReport = func(context.Context, webhook.Event) error {
+		if _, err := io.Copy(io.Discard, os.Stdin); err != nil { // until the parent closes it
+			return err
+		}
 		self, err := os.FindProcess(os.Getpid())
 		if err == nil {
 			err = self.Kill() // SIGKILL: no deferred call, no drain
@@ -48,6 +52,10 @@ func (r *report) sendToCrashingChild(ctx context.Context, dir string) error {
 	child := exec.CommandContext(ctx, self)
 	child.Env = append(os.Environ(), envCrash+"="+dir)
 	child.Stderr = os.Stderr
+	answered, err := child.StdinPipe()
+	if err != nil {
+		return err
+	}
 	out, err := child.StdoutPipe()
 	if err != nil {
 		return err
@@ -62,6 +70,9 @@ func (r *report) sendToCrashingChild(ctx context.Context, dir string) error {
 	r.section("A service dies in the middle of a handler")
 	err = r.send(ctx, strings.TrimSpace(url), reportRequested, http.StatusOK, "stored, then answered")
 	if err != nil {
+		return err
+	}
+	if err := answered.Close(); err != nil {
 		return err
 	}
 	died := child.Wait()

@@ -1,8 +1,7 @@
 package sqlite_test
 
 import (
-	"context"
-	"errors"
+	"database/sql"
 	"strings"
 	"testing"
 	"time"
@@ -44,34 +43,31 @@ func TestPurge_LeavesNothingOfTheEvent(t *testing.T) {
 func rows(t *testing.T, path string) string {
 	t.Helper()
 	db := foreign(t, path)
-	var tables []string
-	names, err := db.QueryContext(context.Background(), "SELECT name FROM sqlite_schema WHERE type = 'table'")
-	require.NoError(t, err)
-	for names.Next() {
-		var name string
-		require.NoError(t, names.Scan(&name))
-		tables = append(tables, name)
-	}
-	require.NoError(t, errors.Join(names.Err(), names.Close()))
-
 	var all strings.Builder
-	for _, table := range tables {
-		rs, err := db.QueryContext(context.Background(), "SELECT * FROM "+table) //nolint:gosec // a name of the schema
-		require.NoError(t, err)
-		columns, err := rs.Columns()
-		require.NoError(t, err)
-		values, into := make([][]byte, len(columns)), make([]any, len(columns))
-		for i := range values {
-			into[i] = &values[i]
-		}
-		for rs.Next() {
-			require.NoError(t, rs.Scan(into...))
-			for _, v := range values {
-				all.Write(v)
-				all.WriteByte('\n')
-			}
-		}
-		require.NoError(t, errors.Join(rs.Err(), rs.Close()))
+	for _, table := range texts(t, db, "SELECT name FROM sqlite_schema WHERE type = 'table'") {
+		all.WriteString(strings.Join(texts(t, db, "SELECT * FROM "+table), "\n"))
 	}
 	return all.String()
+}
+
+// texts returns all values of what a query finds.
+func texts(t *testing.T, db *sql.DB, query string) (all []string) {
+	t.Helper()
+	rs, err := db.QueryContext(t.Context(), query)
+	require.NoError(t, err)
+	defer rs.Close()
+	columns, err := rs.Columns()
+	require.NoError(t, err)
+	values, into := make([]sql.RawBytes, len(columns)), make([]any, len(columns))
+	for i := range values {
+		into[i] = &values[i]
+	}
+	for rs.Next() {
+		require.NoError(t, rs.Scan(into...))
+		for _, v := range values {
+			all = append(all, string(v))
+		}
+	}
+	require.NoError(t, rs.Err())
+	return all
 }
