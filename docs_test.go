@@ -32,14 +32,43 @@ func TestDocs_SnippetsCompile(t *testing.T) {
 		}
 	}
 	require.Greater(t, n, 5, "no snippets found: this test looks at nothing")
+	makeModule(t, dir, checkout)
+	goCommand(t, dir, "build", "./...")
+}
 
+// TestDocs_VerifyingPageRuns runs the tests that docs/verifying.md shows, against
+// the sender that it declares.
+func TestDocs_VerifyingPageRuns(t *testing.T) {
+	checkout, err := os.Getwd()
+	require.NoError(t, err)
+	page, err := os.ReadFile("docs/verifying.md")
+	require.NoError(t, err)
+	dir := t.TempDir()
+	n := 0
+	for i, block := range goBlock.FindAllStringSubmatch(string(page), -1) {
+		switch code := block[1]; {
+		case strings.HasPrefix(code, "package acme"):
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "acme.go"), []byte(code), 0o600))
+		case strings.HasPrefix(code, "func Test"):
+			n++
+			code = "package acme\n" + importsOf(code) + code
+			require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("acme%d_test.go", i)), []byte(code), 0o600))
+		}
+	}
+	require.Equal(t, 2, n, "of its own request, and of a published one")
+	makeModule(t, dir, checkout)
+	goCommand(t, dir, "test", "./...")
+}
+
+// makeModule makes a module of dir that uses the checkout.
+func makeModule(t *testing.T, dir, checkout string) {
+	t.Helper()
 	sqlite := root + "/store/sqlite"
 	goCommand(t, dir, "mod", "init", "example.com/snippets")
 	goCommand(t, dir, "mod", "edit",
 		"-require="+root+"@v0.0.0", "-replace="+root+"="+checkout,
 		"-require="+sqlite+"@v0.0.0", "-replace="+sqlite+"="+filepath.Join(checkout, "store/sqlite"))
 	goCommand(t, dir, "mod", "tidy")
-	goCommand(t, dir, "build", "./...")
 }
 
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
@@ -55,13 +84,7 @@ func writeSnippet(t *testing.T, dir, block string) {
 	if !function.MatchString(block) {
 		block = "func _() error {\n" + block + "\nreturn nil\n}\n"
 	}
-	var imports strings.Builder
-	for _, path := range snippetImports {
-		if strings.Contains(block, path[strings.LastIndex(path, "/")+1:]+".") {
-			fmt.Fprintf(&imports, "import %q\n", path)
-		}
-	}
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "snippet.go"), []byte("package snippet\n"+imports.String()+block), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "snippet.go"), []byte("package snippet\n"+importsOf(block)+block), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "around.go"), []byte(around), 0o600))
 	if !strings.Contains(block, "func Acme(") {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, "acme.go"), []byte(aroundAcme), 0o600))
@@ -94,6 +117,17 @@ func TestDocs_NamedTestsExist(t *testing.T) {
 
 // function is a fragment that is whole declarations.
 var function = regexp.MustCompile(`(?m)^func `)
+
+// importsOf returns the imports that a fragment needs.
+func importsOf(block string) string {
+	var imports strings.Builder
+	for _, path := range snippetImports {
+		if strings.Contains(block, path[strings.LastIndex(path, "/")+1:]+".") {
+			fmt.Fprintf(&imports, "import %q\n", path)
+		}
+	}
+	return imports.String()
+}
 
 // snippetImports are those that a fragment may use.
 var snippetImports = []string{
