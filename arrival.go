@@ -108,11 +108,11 @@ func spelt(u *url.URL) string {
 	return u.EscapedPath()
 }
 
-// withoutHidden returns a query without the parameters that hide names, and the
-// others spelt as they are.
+// withoutHidden returns a query without the parameters that hide names or that are
+// credentials by their name, and the others spelt as they are.
 func withoutHidden(query string, hide []string) string {
-	if query == "" || len(hide) == 0 {
-		return query
+	if query == "" {
+		return ""
 	}
 	all := strings.Split(query, "&")
 	rest := slices.DeleteFunc(slices.Clone(all), func(p string) bool { return isHidden(p, hide) })
@@ -122,19 +122,29 @@ func withoutHidden(query string, hide []string) string {
 	return strings.Join(rest, "&")
 }
 
-// isHidden reports whether hide names a parameter in a part of a query. To some
-// ";" parts them as "&" does; such a part goes whole.
+// isHidden reports whether a part of a query has a parameter that is not stored. To
+// some ";" parts them as "&" does; such a part goes whole.
 func isHidden(part string, hide []string) bool {
 	for p := range strings.SplitSeq(part, ";") {
 		name, _, _ := strings.Cut(p, "=")
-		if matchesAny(hide, name) {
-			return true
+		plain, err := url.QueryUnescape(name)
+		if err != nil {
+			plain = name
 		}
-		if plain, err := url.QueryUnescape(name); err == nil && matchesAny(hide, plain) {
+		if matchesAny(hide, plain) || matchesAny(credentials, plain) {
 			return true
 		}
 	}
 	return false
+}
+
+// credentials are the names by which parameters of a query are known to be
+// credentials, for any sender: by RFC 6750 and RFC 6749, by the signed URLs of the
+// large clouds, and by habit.
+var credentials = []string{
+	"access_token", "api_key", "api-key", "apikey", "auth", "auth_token", "authorization", "bearer", "client_secret",
+	"credential", "credentials", "jwt", "key", "pass", "passwd", "password", "pwd", "refresh_token", "secret",
+	"sig", "signature", "token", "webhook_secret", "x-amz-*", "x-goog-*",
 }
 
 // wildcards yields the names of a pattern's wildcards, in their order: those of

@@ -26,11 +26,12 @@ import (
 // The request has what was kept of the one that arrived: method, path, query
 // and Host, Pattern and path values (those named in Pattern), RemoteAddr, the
 // headers that the event has, and as its body the event's bytes: of a batch, one
-// element's. What the verifier hides is not there, hence no signature: it was
-// checked on arrival. Not kept are context values (see InboxConfig.Carry), TLS
-// and the connection: the ResponseWriter cannot be hijacked and has no
-// deadlines. An event that came through [Inbox.Add] is shown as a POST to "/"
-// with its headers and body.
+// element's. What the verifier hides is not there, hence no signature, which was
+// checked on arrival; nor are query parameters called "token", "key" and the
+// like. Not kept are context values (see InboxConfig.Carry), TLS and the
+// connection: the ResponseWriter cannot be hijacked and has no deadlines. An
+// event that came through [Inbox.Add] is shown as a POST to "/" with its headers
+// and body.
 //
 // The request's context is the attempt's, and ends as [Handler] says. [Events]
 // returns the one event, [Current] the delivery, [Carried] what was carried. If

@@ -66,7 +66,7 @@ type Verifier struct { //nolint:recvcheck // Verify takes the copy that a litera
 	BodyLimit int64         // in bytes; default 1 MiB; to be read within 10 s
 	Tolerance time.Duration // for a signed time, on either side; default 5 min; negative: none
 	Keep      []string      // headers that events keep, beside Content-*, User-Agent and traceparent: "X-Shopify-*"
-	Hide      []string      // headers and query parameters that are credentials: never kept, whatever Keep says
+	Hide      []string      // headers and query parameters that are credentials: never kept, whatever Keep says; parameters called "token", "key" and the like never are
 	Horizon   time.Duration // how long the sender retries; lengthens the time that an event is known
 	NoDigest  bool          // equal bodies are different events, or each retry has another: an ID that is not signed is known by itself alone
 	Telemetry Telemetry
