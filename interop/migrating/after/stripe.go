@@ -2,7 +2,6 @@ package after
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/stripe/stripe-go/v85"
@@ -20,15 +19,15 @@ func Stripe(inbox *webhook.Inbox, secret string, paid func(context.Context, stri
 	inbox.Handle("billing", func(ctx context.Context, e webhook.Event) error {
 		switch stripe.EventType(e.Type) {
 		case stripe.EventTypeInvoicePaid:
-			var event stripe.Event
+			var event struct {
+				Data struct {
+					Object stripe.Invoice `json:"object"`
+				} `json:"data"`
+			}
 			if err := e.Decode(&event); err != nil {
 				return err // no retry would mend it: a dead letter
 			}
-			var invoice stripe.Invoice
-			if err := json.Unmarshal(event.Data.Raw, &invoice); err != nil {
-				return webhook.Permanent(err)
-			}
-			return paid(ctx, invoice) // an error: tried again
+			return paid(ctx, event.Data.Object) // an error: tried again
 		default: // not of interest
 			return nil
 		}
