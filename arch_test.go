@@ -35,6 +35,8 @@ var layers = []layer{
 	{"examples/*", []string{"*", "*/*"}},
 	{"bench", []string{"*", "*/*"}},
 	{"bench/*", []string{"*", "*/*"}},
+	{"interop", []string{"*", "*/*"}},
+	{"interop/*/*", []string{".", "provider", "store/*"}},
 	{"ui", []string{".", "store"}},
 	{"registry", []string{".", "internal/*", "store"}},
 	{"webhooktest", []string{".", "internal/*", "store"}},

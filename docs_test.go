@@ -12,17 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDocs_SnippetsCompile builds every block of Go in README.md and docs/: a
-// whole program as it stands, a fragment inside of a function.
+// TestDocs_SnippetsCompile builds every block of Go in README.md and docs/ that
+// names no file: a whole program as it stands, a fragment inside of a function.
 func TestDocs_SnippetsCompile(t *testing.T) {
 	checkout, err := os.Getwd()
-	require.NoError(t, err)
-	pages, err := filepath.Glob("docs/*.md")
 	require.NoError(t, err)
 
 	dir := t.TempDir()
 	n := 0
-	for _, page := range append(pages, "README.md") {
+	for _, page := range docPages(t) {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		for i, block := range goBlock.FindAllStringSubmatch(string(text), -1) {
@@ -72,6 +70,40 @@ func makeModule(t *testing.T, dir, checkout string) {
 }
 
 var goBlock = regexp.MustCompile("(?s)```go\n(.*?)```")
+
+// TestDocs_FilesAreAsShown compares the blocks that name a file, such as
+//
+//	```go interop/migrating/before/stripe.go
+//
+// with it. They need modules that the core has not, and compile because the file
+// does, in a module of its own.
+func TestDocs_FilesAreAsShown(t *testing.T) {
+	n := 0
+	for _, page := range docPages(t) {
+		text, err := os.ReadFile(page)
+		require.NoError(t, err)
+		for _, block := range fileBlock.FindAllStringSubmatch(string(text), -1) {
+			n++
+			file, shown := strings.TrimSpace(block[1]), block[2]
+			require.Regexp(t, `^(examples|interop)/[a-z_/-]+\.go$`, file, "%s: what stands behind go is the file that is shown", page)
+			is, err := os.ReadFile(filepath.FromSlash(file))
+			require.NoError(t, err, page)
+			require.Equal(t, string(is), shown, "%s shows %s otherwise than it is", page, file)
+		}
+	}
+	require.Positive(t, n, "no files found: this test looks at nothing")
+}
+
+// fileBlock is every block of Go that goBlock is not.
+var fileBlock = regexp.MustCompile("(?s)```go([^\n]+)\n(.*?)```")
+
+// docPages are README.md and the pages of docs/.
+func docPages(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob("docs/*.md")
+	require.NoError(t, err)
+	return append(pages, "README.md")
+}
 
 // writeSnippet makes a package of block in dir.
 func writeSnippet(t *testing.T, dir, block string) {

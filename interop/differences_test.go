@@ -80,8 +80,17 @@ func TestDifference_GitHubForm(t *testing.T) {
 	require.Equal(t, form, string(events[0].Body))
 }
 
-// The variable that was not set: each SDK but one takes what anybody could have
-// sent, and no preset is made.
+// go-playground/webhooks looks at the type of an event before its signature.
+func TestDifference_PlaygroundLooksAtTheTypeFirst(t *testing.T) {
+	s := named(t, "go-playground/webhooks")
+	m := signers["signed by the SDK"](t, s, s.body, time.Now(), s.secrets[2])
+	m.header.Set("X-Github-Event", "push")
+	require.Equal(t, "event not defined to be parsed\n", s.sendToSDK(t, m, s.secrets[0]).got)
+	require.Equal(t, "signature refused\n", s.sendToPreset(t, m, s.secrets[0]).got)
+}
+
+// The variable that was not set: every SDK but one takes what anybody could have
+// sent, and no preset is made of it.
 func TestDifference_EmptySecret(t *testing.T) {
 	each(t, func(t *testing.T, s sdk) {
 		_, err := s.preset("")
