@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha1"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -123,7 +122,7 @@ func TestDifference_LargeBodies(t *testing.T) {
 		if limit == 0 {
 			limit = 1 << 20
 		}
-		body := strings.Replace(s.body, "{", fmt.Sprintf(`{"note":%q,`, strings.Repeat("x", int(limit))), 1)
+		body := strings.Replace(s.body, "{", `{"note":"`+strings.Repeat("x", int(limit))+`",`, 1)
 		m := signers["signed by the SDK"](t, s, body, time.Now(), s.secrets[0])
 		require.Equal(t, http.StatusRequestEntityTooLarge, s.sendToPreset(t, m, s.secrets[0]).status)
 
