@@ -114,21 +114,22 @@ func TestDifference_SvixHeaders(t *testing.T) {
 	require.Equal(t, http.StatusOK, standard.sendToPreset(t, m, standardSecret).status)
 }
 
-// A body that is too large is not read. With most SDKs the limit is the handler's
-// business, and go-playground/webhooks, which reads itself, has none.
+// A body that is too large is refused by its announced length. With the SDKs the
+// limit is the handler's business, but for go-github, which has the same as its
+// preset, and go-playground/webhooks, which has none.
 func TestDifference_LargeBodies(t *testing.T) {
 	each(t, func(t *testing.T, s sdk) {
 		limit := webhook.Must(s.preset(s.secrets[0])).BodyLimit
 		if limit == 0 {
 			limit = 1 << 20
 		}
-		body := strings.Replace(s.body, "{", `{"note":"`+strings.Repeat("x", int(limit))+`",`, 1)
-		m := signers["signed by the SDK"](t, s, body, time.Now(), s.secrets[0])
+		// White space, which is signed as everything is, and soon decoded.
+		m := signers["signed by the SDK"](t, s, s.body+strings.Repeat(" ", int(limit)), time.Now(), s.secrets[0])
 		require.Equal(t, http.StatusRequestEntityTooLarge, s.sendToPreset(t, m, s.secrets[0]).status)
 
 		want := http.StatusOK
 		if s.name == "go-github" {
-			want = http.StatusUnauthorized // it has the same limit
+			want = http.StatusUnauthorized
 		}
 		require.Equal(t, want, s.sendToSDK(t, m, s.secrets[0]).status)
 	})
