@@ -142,7 +142,7 @@ func (e *Engine) settle(l *lease, out Outcome) {
 		Spend: out.Spend, Defer: out.Defer, Unblock: out.Unblock, Attempt: out.Attempt,
 	}
 	_, completing := store.Leased(l.ctx)
-	r, err := e.commitSettle(s)
+	r, err := e.commitSettle(s, out.Hold)
 	log := e.obs.Logger()
 	switch {
 	case err != nil:
@@ -167,13 +167,17 @@ func (e *Engine) settle(l *lease, out Outcome) {
 	}
 }
 
-// commitSettle commits s, again after errors that say nothing of the outcome:
-// the token makes that safe.
-func (e *Engine) commitSettle(s store.Settle) (store.Result, error) {
+// commitSettle commits s and hold, again after errors that say nothing of the
+// outcome: the token makes that safe, and a hold is the same a second time.
+func (e *Engine) commitSettle(s store.Settle, hold *store.Hold) (store.Result, error) {
 	var r store.Result
 	var pause *backoff.ExponentialBackOff
 	for {
-		res, err := e.st.Commit(e.settleWork, &store.Batch{Settles: []store.Settle{s}})
+		b := &store.Batch{Settles: []store.Settle{s}}
+		if hold != nil {
+			b.Holds = []store.Hold{*hold}
+		}
+		res, err := e.st.Commit(e.settleWork, b)
 		e.health.note(e.settleWork, err)
 		switch {
 		case err == nil && len(res.Settles) == 1:

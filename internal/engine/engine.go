@@ -34,9 +34,10 @@ type Outcome struct {
 	Unblock bool
 	Reason  string
 	Attempt *store.Attempt // nil: it was not tried
+	Hold    *store.Hold    // of the destination, in the same commit; nil: none
 }
 
-// Config is checked and completed by the face: no field is zero.
+// Config is checked and completed by the face: no field but Other is zero.
 type Config struct {
 	Queue       string
 	Concurrency int
@@ -49,6 +50,11 @@ type Config struct {
 	// Limits returns the destinations that this process serves, with how many
 	// attempts of each may be under way. It is asked once, when Run begins.
 	Limits func() map[string]int
+
+	// Other returns the limit of a destination that Limits does not name, and
+	// for "" that of one nothing is known of; nil: those are not served. It must
+	// answer from memory.
+	Other func(destination string) int
 }
 
 // Engine runs one queue of a store. Safe for concurrent use.
@@ -108,7 +114,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("webhook: run queue %q: Run was called before", e.c.Queue)
 	}
 	defer e.state.Store(ended)
-	e.slots.serve(e.c.Limits())
+	e.slots.serve(e.c.Limits(), e.c.Other)
 	var cancelWork context.CancelCauseFunc
 	e.work, cancelWork = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelWork(errDrained)
@@ -194,11 +200,11 @@ func (e *Engine) claim(ctx context.Context) error {
 // claimAll claims until nothing is due or no slot is free.
 func (e *Engine) claimAll(ctx context.Context) error {
 	for ctx.Err() == nil {
-		free, n := e.slots.free()
+		free, other, n := e.slots.free()
 		if n == 0 {
 			return nil
 		}
-		c := store.Claim{Free: free, Max: min(n, maxClaim), Bytes: maxClaimBytes, Lease: e.c.Lease}
+		c := store.Claim{Free: free, Other: other, Max: min(n, maxClaim), Bytes: maxClaimBytes, Lease: e.c.Lease}
 		if !process.ask() {
 			return errIsolated
 		}

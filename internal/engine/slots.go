@@ -22,8 +22,10 @@ type slots struct {
 	kick  chan struct{} // signals the claim loop: a slot is free that there may be work for
 
 	mu     sync.Mutex
-	serves map[string]*share // destinations of this process
-	giving bool              // the first claim has succeeded, and no drain has begun: leases may be born
+	serves map[string]*share // destinations of this process; of the others, those in hand
+	other  func(destination string) int
+	more   bool // the store may have something due of the others that there was no slot for
+	giving bool // the first claim has succeeded, and no drain has begun: leases may be born
 	inHand int
 	ended  chan struct{} // closed when nothing is in hand or unsettled; nil: nobody waits
 	open   int           // attempts that are not settled yet
@@ -31,6 +33,7 @@ type slots struct {
 
 // share is what one destination has of the slots.
 type share struct {
+	named  bool // else it goes when nothing of it is in hand
 	limit  int
 	turn   chan struct{} // as that of all, where limit is less than theirs; else nil
 	inHand int
@@ -41,17 +44,42 @@ func newSlots(limit int) *slots {
 	return &slots{limit: limit, turn: make(chan struct{}, limit), kick: make(chan struct{}, 1)}
 }
 
-// serve sets the destinations of this process, with their limits.
-func (s *slots) serve(limits map[string]int) {
+// serve sets the destinations of this process, with their limits, and the limit of
+// others; nil: others are not served.
+func (s *slots) serve(limits map[string]int, other func(destination string) int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.other = other
 	s.serves = make(map[string]*share, len(limits))
 	for d, n := range limits {
-		sh := &share{limit: min(n, s.limit)}
-		if sh.limit < s.limit {
-			sh.turn = make(chan struct{}, sh.limit)
-		}
-		s.serves[d] = sh
+		s.serves[d] = s.newShare(n)
+		s.serves[d].named = true
+	}
+}
+
+func (s *slots) newShare(limit int) *share {
+	sh := &share{limit: min(limit, s.limit)}
+	if sh.limit < s.limit {
+		sh.turn = make(chan struct{}, sh.limit)
+	}
+	return sh
+}
+
+// share returns that of destination, nil if it is not served here. s.mu is held.
+func (s *slots) share(destination string) *share {
+	sh := s.serves[destination]
+	if sh == nil && s.other != nil && s.serves != nil {
+		sh = s.newShare(s.other(destination))
+		s.serves[destination] = sh
+	}
+	return sh
+}
+
+// forget drops the share of a destination that has nothing in hand, unless it
+// stays. s.mu is held.
+func (s *slots) forget(destination string, sh *share) {
+	if !sh.named && sh.inHand == 0 {
+		delete(s.serves, destination)
 	}
 }
 
@@ -108,23 +136,30 @@ func take(ctx context.Context, turn chan<- struct{}, stop <-chan struct{}) bool 
 	return false
 }
 
-// free returns how many slots each destination has free, and all together.
-func (s *slots) free() (map[string]int, int) {
+// free returns how many slots are free: of each destination, of each other one, and
+// all together.
+func (s *slots) free() (named map[string]int, other, all int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := max(0, s.limit-s.inHand)
-	free := make(map[string]int, len(s.serves))
+	all = max(0, s.limit-s.inHand)
+	s.more = s.other != nil && all == 0 // nobody looks
+	named = make(map[string]int, len(s.serves))
 	n := 0
 	for d, sh := range s.serves {
 		f := min(all, max(0, sh.limit-sh.inHand))
 		if f == 0 {
 			sh.more = true // nobody looked: the next free slot is to
-			continue
+			if s.other == nil {
+				continue // only those named are asked for
+			}
 		}
-		free[d] = f
+		named[d] = f
 		n += f
 	}
-	return free, min(n, all)
+	if s.other != nil {
+		return named, min(all, s.other("")), all
+	}
+	return named, 0, min(n, all)
 }
 
 // claimed takes the slots of ds, which c brought, and returns whether there may
@@ -142,13 +177,19 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 	}
 	full := len(ds) >= c.Max || bytes >= c.Bytes/2
 	again := false
-	for d := range c.Free {
+	for d, asked := range c.Free {
 		if sh := s.serves[d]; sh != nil {
-			sh.more = full || got[d] >= c.Free[d]
+			sh.more = full || got[d] >= asked
 			again = again || sh.more && sh.inHand < sh.limit
 		}
 	}
-	return again && s.inHand < s.limit
+	for d, n := range got {
+		if _, asked := c.Free[d]; !asked && s.serves[d] != nil {
+			s.serves[d].more = full || n >= c.Other
+		}
+	}
+	s.more = s.more || full && c.Other > 0
+	return (again || full) && s.inHand < s.limit
 }
 
 // reserve takes a slot for a delivery of an add, if leases may be born,
@@ -157,8 +198,11 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 func (s *slots) reserve(destination string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sh := s.serves[destination]
-	if !s.giving || sh == nil || sh.more {
+	if !s.giving {
+		return false
+	}
+	sh := s.share(destination)
+	if sh == nil || sh.more {
 		return false
 	}
 	// A destination with a limit of its own gets no more than that, lest what
@@ -169,6 +213,8 @@ func (s *slots) reserve(destination string) bool {
 	}
 	if s.inHand >= 2*s.limit || sh.inHand >= room {
 		sh.more = true // it will be in the store
+		s.more = s.more || !sh.named
+		s.forget(destination, sh)
 		return false
 	}
 	s.count(destination)
@@ -179,7 +225,7 @@ func (s *slots) reserve(destination string) bool {
 func (s *slots) count(destination string) {
 	s.inHand++
 	s.open++
-	if sh := s.serves[destination]; sh != nil {
+	if sh := s.share(destination); sh != nil {
 		sh.inHand++
 	}
 }
@@ -192,7 +238,8 @@ func (s *slots) done(destination string) {
 	call := false
 	if sh := s.serves[destination]; sh != nil {
 		sh.inHand--
-		call = sh.more
+		call = sh.more || s.more
+		s.forget(destination, sh)
 	}
 	s.mu.Unlock()
 	if call {
@@ -251,5 +298,5 @@ func (s *slots) wait(d time.Duration) bool {
 func (s *slots) known(destination string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.serves[destination] != nil
+	return s.other != nil || s.serves[destination] != nil
 }

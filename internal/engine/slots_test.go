@@ -17,7 +17,7 @@ import (
 // serving returns slots of an engine that has claimed once.
 func serving(limit int, limits map[string]int) *slots {
 	s := newSlots(limit)
-	s.serve(limits)
+	s.serve(limits, nil)
 	s.give(true)
 	return s
 }
@@ -89,7 +89,7 @@ func TestSlots_ReserveBounds(t *testing.T) {
 	for range 5 {
 		s.release("free")
 	}
-	free, n := s.free()
+	free, _, n := s.free()
 	require.Equal(t, map[string]int{"limited": 1, "free": 2, "same": 2}, free)
 	require.Equal(t, 2, n)
 	require.False(t, s.claimed(store.Claim{Free: free, Max: n, Bytes: 100}, nil))
@@ -98,15 +98,15 @@ func TestSlots_ReserveBounds(t *testing.T) {
 
 func TestSlots_WhatIsAskedFor(t *testing.T) {
 	s := serving(10, map[string]int{"a": 10, "b": 2, "c": 1})
-	free, n := s.free()
+	free, _, n := s.free()
 	require.Equal(t, map[string]int{"a": 10, "b": 2, "c": 1}, free)
 	require.Equal(t, 10, n)
 	s.claimed(store.Claim{Free: free, Max: n, Bytes: 100}, append(brought("a", 7), brought("c", 1)...))
-	free, n = s.free()
+	free, _, n = s.free()
 	require.Equal(t, map[string]int{"a": 2, "b": 2}, free, "c has none")
 	require.Equal(t, 2, n)
 	s.claimed(store.Claim{Free: free, Max: n, Bytes: 100}, brought("b", 2))
-	free, n = s.free()
+	free, _, n = s.free()
 	require.Empty(t, free)
 	require.Zero(t, n)
 }
@@ -133,7 +133,7 @@ func TestSlots_ClaimedSaysWhetherToGoOn(t *testing.T) {
 			s := serving(20, map[string]int{"a": 8, "b": 2})
 			require.True(t, s.reserve("a"))
 			require.True(t, s.reserve("b"))
-			free, _ := s.free()
+			free, _, _ := s.free()
 			require.Equal(t, map[string]int{"a": 7, "b": 1}, free)
 			if c.freed != "" {
 				s.release(c.freed)
@@ -239,7 +239,7 @@ func TestSlots_AccountsBalance(t *testing.T) {
 	for i := range 10_000 {
 		switch d := fmt.Sprintf("%c", 'a'+rand.N(3)); rand.N(4) {
 		case 0:
-			free, n := s.free()
+			free, _, n := s.free()
 			if free[d] > 0 {
 				k := 1 + rand.N(min(free[d], n))
 				s.claimed(store.Claim{Free: free, Max: n, Bytes: 100}, brought(d, k))
