@@ -72,7 +72,7 @@ func NewInbox(st store.Store, c InboxConfig) (*Inbox, error) {
 		return nil, fmt.Errorf("webhook: new inbox: the store is nil")
 	}
 	var err error
-	if c.Queue, err = c.Queue.complete("inbox"); err != nil {
+	if c.Queue, err = c.Queue.complete(inbound); err != nil {
 		return nil, err
 	}
 	i := &Inbox{st: st, c: c, obs: c.Queue.Telemetry.observer(), handlers: map[string]*registered{}}

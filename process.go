@@ -58,8 +58,7 @@ func attemptFrom(ctx context.Context) *attempt {
 
 // attempt makes one try of d: the inbox's half of the engine.
 func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *engine.Outcome) {
-	if d.Lost >= maxLost {
-		*out = engine.Outcome{To: store.Dead, Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost)}
+	if lost(d, out) {
 		return
 	}
 	r := i.handlers[d.Destination] // the claim asked for those that are there
@@ -91,6 +90,16 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 		at.handed = read
 	}
 	err = invoke(at, r.h, at.handed.event)
+}
+
+// lost reports whether d is not to be tried any more, since it may be what ends
+// the process, and sets out.
+func lost(d *store.Delivery, out *engine.Outcome) bool {
+	if d.Lost < maxLost {
+		return false
+	}
+	*out = engine.Outcome{To: store.Dead, Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost)}
+	return true
 }
 
 // safeOutcome is outcome where err or policy, which are the program's own, may
@@ -148,7 +157,7 @@ func outcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) 
 // class names the kind of failure, from a short list.
 func class(err error) string {
 	var p *panicError
-	var answered *statusError
+	var classed interface{ class() string }
 	switch {
 	case errors.As(err, &p):
 		return "panic"
@@ -158,8 +167,8 @@ func class(err error) string {
 		return "goexit"
 	case errors.Is(err, errNotCommitted):
 		return "not_committed"
-	case errors.As(err, &answered):
-		return answered.class()
+	case errors.As(err, &classed):
+		return classed.class()
 	default:
 		return "error"
 	}
@@ -174,13 +183,19 @@ func bounded(s string) string {
 }
 
 // invoke runs h, and makes an error of a panic.
-func invoke(ctx context.Context, h Handler, e Event) (err error) {
+func invoke(ctx context.Context, h Handler, e Event) error {
+	return recovered("handler", func() error { return h(ctx, e) })
+}
+
+// recovered runs f, which is the program's and called what, and makes an error of
+// a panic.
+func recovered(what string, f func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = &panicError{what: "handler", typ: typeOf(v), at: panickedAt()}
+			err = &panicError{what: what, typ: typeOf(v), at: panickedAt()}
 		}
 	}()
-	return h(ctx, e)
+	return f()
 }
 
 // typeOf tells of a panic's value its type, and of one that net/http knows its name.

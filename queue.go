@@ -12,11 +12,12 @@ import (
 	"github.com/surehook/webhook/store"
 )
 
-// QueueConfig is how a queue is run; the zero value is the default.
+// QueueConfig is how a queue is run; the zero value is the default, of an Inbox or
+// of a Dispatcher.
 type QueueConfig struct {
-	Name        string          // the namespace in the store; default "inbox"
-	Concurrency int             // attempts at once, in this process; default 64
-	Timeout     time.Duration   // of one attempt; default 1 min
+	Name        string          // the namespace in the store; default "inbox", "outbox"
+	Concurrency int             // attempts at once, in this process; default 64, 128
+	Timeout     time.Duration   // of one attempt; default 1 min, 15 s
 	Retry       RetryPolicy     // see RetryPolicy
 	Lease       time.Duration   // the right of one process to attempt a delivery, renewed at a third; default 30 s, at least 1 s
 	Poll        time.Duration   // how often the store is asked for what is due, beside its wake-ups; default 1 s
@@ -35,16 +36,28 @@ const (
 	keepKeys      = 7 * 24 * time.Hour
 )
 
+// queueDefaults are those that differ between an Inbox and a Dispatcher.
+type queueDefaults struct {
+	name        string
+	concurrency int
+	timeout     time.Duration
+}
+
+var (
+	inbound  = queueDefaults{"inbox", 64, time.Minute}
+	outbound = queueDefaults{"outbox", 128, 15 * time.Second}
+)
+
 // complete returns c with its zero fields set, or an error that names the field
 // which makes no sense.
-func (c QueueConfig) complete(name string) (QueueConfig, error) {
+func (c QueueConfig) complete(def queueDefaults) (QueueConfig, error) {
 	for _, f := range []struct {
 		name    string
 		is      *time.Duration
 		std     time.Duration
 		atLeast time.Duration
 	}{
-		{"Timeout", &c.Timeout, time.Minute, 1},
+		{"Timeout", &c.Timeout, def.timeout, 1},
 		{"Lease", &c.Lease, 30 * time.Second, time.Second},
 		{"Poll", &c.Poll, time.Second, time.Millisecond},
 		{"Drain", &c.Drain, 25 * time.Second, 1},
@@ -59,10 +72,10 @@ func (c QueueConfig) complete(name string) (QueueConfig, error) {
 		}
 	}
 	if c.Name == "" {
-		c.Name = name
+		c.Name = def.name
 	}
 	if c.Concurrency == 0 {
-		c.Concurrency = 64
+		c.Concurrency = def.concurrency
 	}
 	if c.MaxDepth == 0 {
 		c.MaxDepth = 1_000_000

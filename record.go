@@ -73,6 +73,7 @@ func handedOf(r *store.Record) (*handed, error) {
 	if p := h.Proof; p != nil {
 		e.Proof = Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: disarm(p.SecretID)}
 	}
+	e.received = h.Proof != nil || h.Arrival != nil
 	return &handed{event: e, arrival: h.Arrival.mapText(disarm), carried: mapCarried(h.Carried, disarm)}, nil
 }
 
@@ -92,7 +93,7 @@ func addOf(queue string, in handed, known time.Duration, to []string) (store.Add
 		}
 	}
 	h := head{Headers: mapText(e.Headers, arm), Arrival: in.arrival.mapText(arm), Carried: mapCarried(in.carried, arm)}
-	if p := e.Proof; p.ID || p.Type || p.Time || p.SecretID != "" {
+	if p := e.Proof; e.received || p.ID || p.Type || p.Time || p.SecretID != "" {
 		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: arm(p.SecretID)}
 	}
 	encoded, err := json.Marshal(h)
@@ -127,7 +128,8 @@ func keptOf(in handed, a *store.Add) *handed {
 	k := &handed{
 		event: Event{
 			Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject, Time: r.Time, Body: r.Body,
-			Proof: Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID},
+			Proof:    Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID},
+			received: in.event.received || in.arrival != nil || p.ID || p.Type || p.Time || p.SecretID != "",
 		},
 		arrival: in.arrival,
 		carried: in.carried,

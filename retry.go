@@ -14,7 +14,9 @@ import (
 // takes the Inbox's default, so that RetryPolicy{Attempts: 3} changes the budget
 // alone.
 //
-// An Inbox tries 8 times: 5 s × 4ⁿ, at most 1 h, with full jitter.
+// An Inbox tries 8 times: 5 s × 4ⁿ, at most 1 h, with full jitter. A Dispatcher
+// tries 10 times, after 5 s, 5 and 30 minutes, 2, 5, 10, 14, 20 and 24 hours, one
+// after another, each ± 20 %.
 type RetryPolicy struct {
 	Attempts int             // the budget, first attempt included; negative: no end
 	Delays   []time.Duration // an explicit schedule; the last one repeats
@@ -32,6 +34,18 @@ type RetryPolicy struct {
 // failures are short, then hourly. Full jitter parts those that failed together:
 // https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
 var inboundRetry = RetryPolicy{Attempts: 8, Base: 5 * time.Second, Factor: 4, Max: time.Hour, Jitter: [2]float64{0, 1}}
+
+// outboundRetry is the schedule that Standard Webhooks recommends, three days long:
+// a receiver may be down over a weekend.
+// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+var outboundRetry = RetryPolicy{
+	Attempts: 10,
+	Delays: []time.Duration{
+		5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour,
+		10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+	},
+	Base: 5 * time.Second, Factor: 4, Max: 24 * time.Hour, Jitter: [2]float64{.8, 1.2},
+}
 
 // Next returns the delay after the attempt-th failure, counted from 1, and false
 // when the budget is used up. u, uniform in [0, 1), decides the jitter. Fields

@@ -81,6 +81,8 @@ type Event struct {
 	Body    []byte      // raw bytes, never re-encoded; of a batch, this element's
 	To      []string    // names of handlers: exactly these; empty: those that Receive names
 	Proof   Proof       // what the check found out; zero: trusted as it is
+
+	received bool // through a Verifier
 }
 
 // Proof is what a check found out about an event.

@@ -158,6 +158,24 @@ func (e *Engine) Full(ctx context.Context) bool {
 	return d.n >= e.c.MaxDepth
 }
 
+// WasFull is Full by the last figure. One that is older than a second is asked for
+// on the side: the caller is inside a transaction, and waits for no query.
+func (e *Engine) WasFull() bool {
+	if e.c.MaxDepth < 0 {
+		return false
+	}
+	e.depth.mu.Lock()
+	defer e.depth.mu.Unlock()
+	if !e.depth.asking && time.Since(e.depth.at) >= time.Second {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+			defer cancel()
+			e.Full(ctx)
+		}()
+	}
+	return e.depth.n >= e.c.MaxDepth
+}
+
 // newBackOff returns the pauses between tries of one thing inside this process:
 // from 20 ms, doubling to longest, ± 50 %, without end.
 func newBackOff(longest time.Duration) *backoff.ExponentialBackOff {

@@ -1,0 +1,363 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/surehook/webhook/internal/engine"
+	"github.com/surehook/webhook/internal/guard"
+	"github.com/surehook/webhook/internal/observe"
+	"github.com/surehook/webhook/internal/post"
+	"github.com/surehook/webhook/store"
+)
+
+// Dispatcher sends events: each becomes a delivery for every endpoint that wants
+// it, in one durable commit, and is posted until the endpoint takes it or it is a
+// dead letter. Safe for concurrent use.
+type Dispatcher struct {
+	st     store.Store
+	c      DispatcherConfig
+	obs    *observe.Observer
+	engine *engine.Engine
+	rules  guard.Rules
+	client *post.Client
+
+	mu    sync.Mutex
+	limit map[string]int // of endpoints whose Concurrency is their own, as last seen
+}
+
+// DispatcherConfig is how a Dispatcher works; only Endpoints is required.
+type DispatcherConfig struct {
+	Queue     QueueConfig
+	Endpoints Endpoints
+
+	// Signers are what Endpoint.Signers may name beside "standard": a preset's
+	// Verifier.Sign, or one of your own. What they set is sent.
+	Signers map[string]Signer
+
+	// Guard says which addresses may be called; zero: public ones, over https.
+	Guard Guard
+
+	// Unguarded returns what posts to an endpoint in place of the guarded client:
+	// for mutual TLS, OAuth2 or an egress proxy. Nothing is checked then but the
+	// URL's form. Nil, or where it returns nil: guarded.
+	Unguarded func(Endpoint) http.RoundTripper
+
+	// Permanent are the status codes that are not tried again, beside 410;
+	// default none, since a receiver that is being mended answers anything.
+	Permanent []int
+
+	PerEndpoint int  // attempts at once for one endpoint, in this process; default 8
+	KeepBody    int  // bytes kept of an answer; default 4096, negative: none
+	Propagate   bool // send the traceparent of the event
+}
+
+// The defaults of a Dispatcher.
+const (
+	defaultPerEndpoint = 8
+	defaultKeepBody    = 4 << 10
+)
+
+// NewDispatcher returns a Dispatcher over st, which stays the caller's to close,
+// after Run has returned. It starts nothing. The error names the field of c, or
+// the endpoint of an EndpointList, that makes no sense.
+func NewDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
+	d, err := newDispatcher(st, c)
+	if err != nil {
+		return nil, fmt.Errorf("webhook: new dispatcher: %w", err)
+	}
+	return d, nil
+}
+
+func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
+	switch {
+	case st == nil:
+		return nil, errors.New("the store is nil")
+	case c.Endpoints == nil:
+		return nil, errors.New("Endpoints is nil: an EndpointList, an EndpointFunc, or your own")
+	case c.PerEndpoint < 0:
+		return nil, fmt.Errorf("PerEndpoint is %d, must be at least 1", c.PerEndpoint)
+	}
+	var err error
+	if c.Queue, err = c.Queue.complete(outbound); err != nil {
+		return nil, err
+	}
+	if c.PerEndpoint == 0 {
+		c.PerEndpoint = defaultPerEndpoint
+	}
+	if c.KeepBody == 0 {
+		c.KeepBody = defaultKeepBody
+	}
+	c.Signers = maps.Clone(c.Signers)
+	if c.Signers == nil {
+		c.Signers = map[string]Signer{}
+	}
+	if _, taken := c.Signers[standardSigner]; taken {
+		return nil, fmt.Errorf("Signers has %q, which is there already", standardSigner)
+	}
+	c.Signers[standardSigner] = signStandard
+	rules := guard.Rules(c.Guard)
+	if err := rules.Validate(); err != nil {
+		return nil, fmt.Errorf("Guard: %w", err)
+	}
+	d := &Dispatcher{
+		st: st, c: c, obs: c.Queue.Telemetry.observer(), rules: rules, limit: map[string]int{},
+		client: post.New(post.Config{Rules: rules, Keep: c.KeepBody}),
+	}
+	if list, ok := c.Endpoints.(EndpointList); ok {
+		if err := d.checkList(list); err != nil {
+			return nil, err
+		}
+	}
+	ec := c.Queue.engine(func() map[string]int { return nil })
+	ec.Other = d.concurrency
+	d.engine = engine.New(st, ec, d.attempt, d.obs)
+	return d, nil
+}
+
+func (d *Dispatcher) checkList(list EndpointList) error {
+	seen := make(map[string]bool, len(list))
+	for i := range list {
+		if err := d.check(&list[i]); err != nil {
+			return err
+		}
+		if seen[list[i].ID] {
+			return fmt.Errorf("two endpoints have the ID %q", list[i].ID)
+		}
+		seen[list[i].ID] = true
+	}
+	return nil
+}
+
+// Check returns what is wrong with an endpoint: for the form or the API through
+// which a customer enters one. It looks at the URL's form, and at its address only
+// where it is one; a name is looked up, and what it stands for checked, when it
+// is called.
+func (d *Dispatcher) Check(ep Endpoint) error {
+	if err := d.check(&ep); err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	return nil
+}
+
+func (d *Dispatcher) check(ep *Endpoint) error {
+	err := ep.check()
+	if err == nil {
+		_, err = d.rules.CheckURL(ep.URL)
+	}
+	if err == nil {
+		err = d.checkSigners(ep)
+	}
+	if err != nil {
+		return fmt.Errorf("endpoint %q: %w", observe.Clean(ep.ID), err)
+	}
+	return nil
+}
+
+// checkSigners has each of ep's signers sign a request that goes nowhere.
+func (d *Dispatcher) checkSigners(ep *Endpoint) error {
+	for _, name := range ep.signers() {
+		sign := d.c.Signers[name]
+		if sign == nil {
+			return fmt.Errorf("names the signer %q, there are %q", name, slices.Sorted(maps.Keys(d.c.Signers)))
+		}
+		r := &Request{Method: http.MethodPost, Header: http.Header{}, Body: []byte("{}"), Time: time.Now()}
+		r.Secrets = ep.usable(r.Time)
+		if err := sign(r, Event{ID: "check", Type: "check"}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// concurrency returns how many attempts of an endpoint may be under way.
+func (d *Dispatcher) concurrency(id string) int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n, ok := d.limit[id]; ok {
+		return n
+	}
+	return d.c.PerEndpoint
+}
+
+// saw remembers the concurrency of an endpoint: it counts from its next claim on.
+func (d *Dispatcher) saw(ep *Endpoint) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ep.Concurrency > 0 {
+		d.limit[ep.ID] = ep.Concurrency
+	} else {
+		delete(d.limit, ep.ID)
+	}
+}
+
+// Send stores the events, each with a delivery for every endpoint that its To or
+// else Endpoints.Match names, in one commit. When it returns nil they are as
+// durable as the store promises, and are sent whatever happens to this process.
+// No endpoint at all is no error, and Stored.Deliveries says so.
+//
+// An event's ID makes sending it idempotent: of one that is known only missing
+// deliveries are added. It is visible ASCII, at most 256 bytes, without a ".",
+// by the Standard Webhooks specification; an empty one is made. Source is by
+// default the queue's name, Time the present; Proof is ignored. Headers are sent
+// with the event; of one that was received through Verify only Content-Type is,
+// since what a sender told this program is not for others.
+//
+// ErrMalformed, ErrQueueFull: nothing was stored. After another error nothing is
+// known, and sending the same IDs again is safe. ErrInTransaction of package
+// store: ctx is that of a transaction's closure, which SendIn is for.
+func (d *Dispatcher) Send(ctx context.Context, events ...Event) ([]Stored, error) {
+	if err := store.InTransaction(ctx); err != nil {
+		return nil, fmt.Errorf("webhook: send: %w: use SendIn", err)
+	}
+	if d.engine.Full(ctx) {
+		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, ErrQueueFull)
+	}
+	start := time.Now()
+	adds, kept, err := d.adds(ctx, nil, events)
+	if err != nil {
+		return nil, err
+	}
+	added, err := d.engine.Add(ctx, adds, kept)
+	if err != nil {
+		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, err)
+	}
+	took := time.Since(start)
+	for k := range added {
+		d.obs.EventStored(ctx, d.c.Queue.Name, adds[k].Record, &added[k], "", took)
+	}
+	return d.stored(adds, added), nil
+}
+
+// SendIn is Send as part of the transaction w: what the caller commits is sent,
+// exactly once to each endpoint, and of what is rolled back nothing is. ErrMalformed
+// and ErrQueueFull come before any statement.
+func (d *Dispatcher) SendIn(ctx context.Context, w store.Tx, events ...Event) ([]Stored, error) {
+	if d.engine.WasFull() {
+		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, ErrQueueFull)
+	}
+	adds, _, err := d.adds(ctx, w, events)
+	if err != nil {
+		return nil, err
+	}
+	res, err := w.Write(ctx, &store.Batch{Adds: adds})
+	if err != nil {
+		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, err)
+	}
+	if len(res.Adds) != len(adds) {
+		return nil, fmt.Errorf("webhook: send to queue %q: the store forgot to answer an add", d.c.Queue.Name)
+	}
+	return d.stored(adds, res.Adds), nil
+}
+
+// adds returns the writes that store events. All are looked at before the first
+// asks for its endpoints.
+func (d *Dispatcher) adds(ctx context.Context, w store.Tx, events []Event) (adds []store.Add, kept []any, err error) {
+	ready := make([]Event, len(events))
+	for k, e := range events {
+		if ready[k], err = d.ready(e); err != nil {
+			return nil, nil, fmt.Errorf("webhook: send event %d: %w: %w", k, ErrMalformed, err)
+		}
+	}
+	known := max(keepKeys, d.c.Queue.Retention.Keys)
+	adds, kept = make([]store.Add, len(events)), make([]any, len(events))
+	for k, e := range ready {
+		to := e.To
+		if len(to) == 0 {
+			if to, err = d.c.Endpoints.Match(ctx, w, e); err != nil {
+				return nil, nil, fmt.Errorf("webhook: send event %d: find its endpoints: %w", k, err)
+			}
+		}
+		in := handed{event: e}
+		a, err := addOf(d.c.Queue.Name, in, known, unique(to))
+		if err != nil {
+			return nil, nil, fmt.Errorf("webhook: send event %d: %w", k, err)
+		}
+		adds[k], kept[k] = a, keptOf(in, &a)
+	}
+	return adds, kept, nil
+}
+
+// unique returns ids without repetitions and empty ones, in their order.
+func unique(ids []string) []string {
+	list := make([]string, 0, len(ids))
+	seen := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		if id != "" && !seen[id] {
+			seen[id] = true
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// maxSentID bounds the id of an event that is sent, in bytes: it travels in a
+// header.
+const maxSentID = 256
+
+// ready returns e as it is stored, or what is wrong with it.
+func (d *Dispatcher) ready(e Event) (Event, error) {
+	if e.ID == "" {
+		e.ID = "msg_" + rand.Text()
+	}
+	if len(e.ID) > maxSentID || strings.ContainsFunc(e.ID, func(r rune) bool { return r <= ' ' || r > '~' || r == '.' }) {
+		return e, fmt.Errorf("its ID of %d bytes is not visible ASCII without \".\", at most %d bytes", len(e.ID), maxSentID)
+	}
+	if e.Source == "" {
+		e.Source = d.c.Queue.Name
+	}
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	e.Proof = Proof{}
+	if e.received {
+		e.Headers = contentType(e.Headers)
+		e.received = false
+	}
+	if err := checkHeaders(e.Headers); err != nil {
+		return e, fmt.Errorf("it %w", err)
+	}
+	return e, nil
+}
+
+// contentType returns what of h says how a body is to be read.
+func contentType(h http.Header) http.Header {
+	if v := h["Content-Type"]; len(v) > 0 {
+		return http.Header{"Content-Type": v}
+	}
+	return nil
+}
+
+// stored says what became of each add.
+func (d *Dispatcher) stored(adds []store.Add, added []store.Added) []Stored {
+	s := make([]Stored, len(adds))
+	for k := range added {
+		a := &added[k]
+		s[k] = Stored{
+			ID: adds[k].Record.ID, Deliveries: len(a.Deliveries),
+			Duplicate: a.Duplicate && a.Missing == 0, Changed: a.Changed,
+		}
+	}
+	return s
+}
+
+// Queue is for the person on call. Its destinations are the endpoints' IDs.
+func (d *Dispatcher) Queue() *Queue { return NewQueue(d.st, d.c.Queue.Name) }
+
+// Run delivers until ctx ends, then drains, as [Inbox.Run] does. Run is called
+// once.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	defer d.client.Close()
+	return d.engine.Run(ctx)
+}
+
+// Health is as [Inbox.Health].
+func (d *Dispatcher) Health(ctx context.Context) error { return d.engine.Health(ctx) }

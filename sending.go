@@ -1,0 +1,236 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/surehook/webhook/internal/engine"
+	"github.com/surehook/webhook/internal/observe"
+	"github.com/surehook/webhook/internal/post"
+	"github.com/surehook/webhook/internal/standard"
+	"github.com/surehook/webhook/store"
+)
+
+// standardSigner is the name of Standard Webhooks in Endpoint.Signers.
+const standardSigner = "standard"
+
+// Pauses of an endpoint that is not to be called.
+const (
+	// slowFor is how long an endpoint is left alone that is overloaded, or whose
+	// gateway says so, and that names no time itself.
+	slowFor = 5 * time.Second
+	// askAgain is after which time Endpoints is asked again that failed.
+	askAgain = 10 * time.Second
+)
+
+func (ep *Endpoint) signers() []string {
+	if len(ep.Signers) == 0 {
+		return []string{standardSigner}
+	}
+	return ep.Signers
+}
+
+// usable returns the secrets that are valid at that time.
+func (ep *Endpoint) usable(at time.Time) []Secret {
+	return slices.DeleteFunc(slices.Clone(ep.Secrets), func(s Secret) bool { return !s.usable(at) })
+}
+
+// signStandard signs by Standard Webhooks, v1 and v1a, with each secret:
+// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+func signStandard(r *Request, e Event) error {
+	if len(r.Secrets) == 0 {
+		return errors.New("has no secret that is valid now")
+	}
+	list := make([]byte, 0, 64*len(r.Secrets))
+	for _, s := range r.Secrets {
+		signature, err := standard.Sign(s.Value, e.ID, r.Time, r.Body)
+		if err != nil {
+			return fmt.Errorf("secret %s %w", s, err)
+		}
+		if len(list) > 0 {
+			list = append(list, ' ')
+		}
+		list = append(list, signature...)
+	}
+	r.Header[standard.HeaderID] = []string{e.ID}
+	r.Header[standard.HeaderTimestamp] = []string{fmt.Sprint(r.Time.Unix())}
+	r.Header[standard.HeaderSignature] = []string{string(list)}
+	return nil
+}
+
+// sending is one attempt of a delivery.
+type sending struct {
+	d        *Dispatcher
+	delivery *store.Delivery
+	endpoint Endpoint
+	event    Event
+	start    time.Time
+	result   post.Result
+	hold     *store.Hold
+}
+
+// attempt makes one try of dl: the dispatcher's half of the engine.
+func (d *Dispatcher) attempt(ctx context.Context, dl *store.Delivery, event any, out *engine.Outcome) {
+	if lost(dl, out) {
+		return
+	}
+	s := &sending{d: d, delivery: dl, start: time.Now()}
+	err := errLeft
+	// Deferred, since the host's functions may leave by runtime.Goexit.
+	defer func() {
+		*out = safeOutcome(dl, s.endpoint.Retry.or(d.c.Queue.Retry.or(outboundRetry)), err, s.start)
+		out.Hold = s.hold
+		s.record(out.Attempt)
+	}()
+	err = recovered("endpoint or signer", func() error { return s.send(ctx, event) })
+}
+
+// send asks for the endpoint, and posts the event to it.
+func (s *sending) send(ctx context.Context, event any) error {
+	d := s.d
+	ep, err := d.c.Endpoints.Endpoint(ctx, s.delivery.Destination)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return Discard("endpoint deleted")
+	case err != nil:
+		return RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: %w", err))
+	}
+	s.endpoint = ep
+	d.saw(&ep)
+	in, known := event.(*handed)
+	if !known {
+		if in, err = handedOf(s.delivery.Record); err != nil {
+			return Permanent(err)
+		}
+	}
+	s.event = in.event
+	timeout := ep.Timeout
+	if timeout <= 0 {
+		timeout = d.c.Queue.Timeout
+	}
+	ctx, cancel := engine.Within(ctx, timeout)
+	defer cancel()
+	r, err := s.request(ctx)
+	if err != nil {
+		return err
+	}
+	var through http.RoundTripper
+	if d.c.Unguarded != nil {
+		through = d.c.Unguarded(ep)
+	}
+	s.result = d.client.Post(ctx, r, through)
+	return s.verdict()
+}
+
+// request makes the request: signed now, by each of the endpoint's signers.
+func (s *sending) request(ctx context.Context) (*http.Request, error) {
+	if err := s.endpoint.check(); err != nil {
+		return nil, Permanent(fmt.Errorf("webhook: endpoint %w", err))
+	}
+	u, err := s.d.rules.CheckURL(s.endpoint.URL)
+	if err != nil {
+		return nil, Permanent(&refused{err})
+	}
+	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
+	for _, more := range []http.Header{s.event.Headers, s.endpoint.Headers} {
+		for name, values := range more {
+			h[http.CanonicalHeaderKey(name)] = slices.Clone(values)
+		}
+	}
+	h.Del("Traceparent")
+	if s.d.c.Propagate && s.delivery.Record.Trace != "" {
+		h.Set("Traceparent", s.delivery.Record.Trace)
+	}
+	now := time.Now()
+	signed := &Request{Method: http.MethodPost, URL: u, Header: h, Body: s.event.Body, Time: now, Secrets: s.endpoint.usable(now)}
+	for _, name := range s.endpoint.signers() {
+		sign := s.d.c.Signers[name]
+		if sign == nil {
+			return nil, fmt.Errorf("webhook: endpoint names a signer %q that this process does not have", observe.Clean(name))
+		}
+		if err := sign(signed, s.event); err != nil {
+			return nil, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), err)
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(s.event.Body))
+	if err != nil {
+		return nil, Permanent(fmt.Errorf("webhook: request: %T", err)) // its text quotes the URL
+	}
+	r.Header = signed.Header
+	return r, nil
+}
+
+// userAgent tells receivers who calls, where an endpoint's headers do not.
+const userAgent = "surehook-webhook/1 (+https://github.com/surehook/webhook)"
+
+// verdict says what the answer means, as a handler's error would.
+func (s *sending) verdict() error {
+	r := &s.result
+	switch {
+	case r.Err != nil && r.Class == post.Blocked:
+		return Permanent(&refused{r.Err})
+	case r.Err == nil:
+		return nil
+	}
+	err := &failure{r.Class, r.Err}
+	switch r.Status {
+	case http.StatusGone:
+		s.holds(store.Disabled, 0, "the endpoint answered 410 Gone")
+		return Permanent(err)
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if r.RetryAfter > 0 {
+			after := min(max(r.RetryAfter, minDeferral), maxDeferral)
+			s.holds(store.Slowed, after, fmt.Sprintf("the endpoint answered %d with Retry-After", r.Status))
+			return RetryAfter(after, err)
+		}
+		s.holds(store.Slowed, slowFor, fmt.Sprintf("the endpoint answered %d", r.Status))
+	case http.StatusBadGateway, http.StatusGatewayTimeout:
+		s.holds(store.Slowed, slowFor, fmt.Sprintf("the endpoint answered %d", r.Status))
+	}
+	if slices.Contains(s.d.c.Permanent, r.Status) {
+		return Permanent(err)
+	}
+	return err
+}
+
+// holds keeps the endpoint from being called, by whatever process.
+func (s *sending) holds(kind store.HoldKind, d time.Duration, reason string) {
+	s.hold = &store.Hold{
+		Queue: s.d.c.Queue.Name, Destination: s.delivery.Destination, Kind: kind, For: d, Reason: reason,
+	}
+}
+
+// record adds to the attempt's what only the post knows.
+func (s *sending) record(a *store.Attempt) {
+	r := &s.result
+	if a == nil {
+		return
+	}
+	a.DNS, a.Connect, a.TLS, a.FirstByte = r.DNS, r.Connect, r.TLS, r.FirstByte
+	a.Status, a.Address = r.Status, r.Address
+	if s.d.c.KeepBody > 0 {
+		a.Response = r.Response
+	}
+}
+
+// failure is an attempt that reached no success, and its class.
+type failure struct {
+	kind string
+	err  error
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+func (f *failure) class() string { return f.kind }
+
+// refused is a call that Guard does not allow.
+type refused struct{ err error }
+
+func (f *refused) Error() string { return f.err.Error() }
+func (f *refused) Unwrap() error { return f.err }
+func (f *refused) class() string { return post.Blocked }

@@ -1,0 +1,167 @@
+package endtoend
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/signature"
+	"github.com/surehook/webhook/store"
+	"github.com/surehook/webhook/store/sqlite"
+)
+
+// outbox is a dispatcher on a file, whose posts are counted and not sent.
+type outbox struct {
+	st  *sqlite.Store
+	out *webhook.Dispatcher
+
+	mu   sync.Mutex
+	seen map[string]int // posts by URL and webhook-id
+	when time.Time      // of the last
+}
+
+func newOutbox(t *testing.T, endpoints ...string) *outbox {
+	t.Helper()
+	o := &outbox{st: openFile(t), seen: map[string]int{}}
+	list := webhook.EndpointList{}
+	for _, id := range endpoints {
+		list = append(list, webhook.Endpoint{
+			ID: id, URL: "https://" + id + ".example/", Secrets: []webhook.Secret{{Value: signature.NewSecret()}},
+		})
+	}
+	var err error
+	o.out, err = webhook.NewDispatcher(o.st, webhook.DispatcherConfig{
+		Endpoints: list, Unguarded: func(webhook.Endpoint) http.RoundTripper { return o },
+	})
+	require.NoError(t, err)
+	return o
+}
+
+func openFile(t *testing.T) *sqlite.Store {
+	t.Helper()
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "w.db"), sqlite.Config{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, st.Close()) })
+	return st
+}
+
+func (o *outbox) RoundTrip(r *http.Request) (*http.Response, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.seen[r.URL.Host+" "+r.Header.Get("Webhook-Id")]++
+	o.when = time.Now()
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(""))}, nil
+}
+
+func (o *outbox) posts() map[string]int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := make(map[string]int, len(o.seen))
+	for k, v := range o.seen {
+		n[k] = v
+	}
+	return n
+}
+
+// run runs what is given until the test ends.
+func run(t *testing.T, runners ...interface{ Run(context.Context) error }) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- webhook.Run(ctx, runners...) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-ran)
+	})
+}
+
+// What is sent in a transaction is sent if that is committed, once to each
+// endpoint and at once; what is rolled back never was.
+func TestSendIn(t *testing.T) {
+	o := newOutbox(t, "a", "b")
+	run(t, o.out)
+	undo := errors.New("undo")
+	err := o.st.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx, w store.Tx) error {
+		stored, err := o.out.SendIn(ctx, w, webhook.Event{ID: "rolled-back"})
+		require.NoError(t, err)
+		require.Equal(t, 2, stored[0].Deliveries)
+		_, err = o.out.Send(ctx, webhook.Event{ID: "in-the-closure"})
+		require.ErrorIs(t, err, store.ErrInTransaction)
+		return undo
+	})
+	require.ErrorIs(t, err, undo)
+	require.NoError(t, o.st.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx, w store.Tx) error {
+		_, err := o.out.SendIn(ctx, w, webhook.Event{ID: "committed"}, webhook.Event{ID: "nobody", Tenant: "acme"})
+		require.NoError(t, err)
+		again, err := o.out.SendIn(ctx, w, webhook.Event{ID: "committed"})
+		require.NoError(t, err)
+		require.True(t, again[0].Duplicate)
+		time.Sleep(50 * time.Millisecond) // the worker is not to look before the commit
+		require.Empty(t, o.posts())
+		return nil
+	}))
+	committed := time.Now()
+	require.Eventually(t, func() bool { return len(o.posts()) == 2 }, 10*time.Second, time.Millisecond)
+	require.Less(t, o.when.Sub(committed), 500*time.Millisecond, "sooner than the poll comes round")
+	require.Equal(t, map[string]int{"a.example committed": 1, "b.example committed": 1}, o.posts())
+	n, err := o.out.Queue().Count(t.Context(), store.Filter{}, 100)
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+}
+
+// Receive, effect and send are one commit: a handler that fails after it has sent
+// has not sent.
+func TestSendIn_RelayIsOneCommit(t *testing.T) {
+	o := newOutbox(t, "a")
+	inbox, err := webhook.NewInbox(o.st, webhook.InboxConfig{})
+	require.NoError(t, err)
+	tries := 0
+	inbox.HandleWith("relay", func(ctx context.Context, e webhook.Event) error {
+		return o.st.Complete(ctx, func(ctx context.Context, _ *sql.Tx, w store.Tx) error {
+			if _, err := o.out.SendIn(ctx, w, webhook.Event{ID: "out-" + e.ID, Body: e.Body}); err != nil {
+				return err
+			}
+			if tries++; tries == 1 {
+				return errors.New("after it was sent")
+			}
+			return nil
+		})
+	}, webhook.HandlerConfig{Retry: webhook.RetryPolicy{Delays: []time.Duration{10 * time.Millisecond}}})
+	run(t, inbox, o.out)
+	_, err = inbox.Add(t.Context(), webhook.Event{Source: "shop", ID: "1", Body: []byte("{}"), To: []string{"relay"}})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return len(o.posts()) == 1 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, map[string]int{"a.example out-1": 1}, o.posts())
+	require.Equal(t, 2, tries)
+}
+
+// The body of an event is stored once, however many endpoints it has.
+func TestSend_ManyEndpointsShareTheBody(t *testing.T) {
+	st := openFile(t)
+	out, err := webhook.NewDispatcher(st, webhook.DispatcherConfig{
+		Endpoints: webhook.EndpointFunc(func(context.Context, string) (webhook.Endpoint, error) { return webhook.Endpoint{}, nil }),
+	})
+	require.NoError(t, err)
+	ids := make([]string, 1000)
+	for i := range ids {
+		ids[i] = "endpoint-" + strings.Repeat("x", i%7) + time.Duration(i).String()
+	}
+	stored, err := out.Send(t.Context(), webhook.Event{ID: "1", Body: make([]byte, 1<<20), To: ids})
+	require.NoError(t, err)
+	require.Equal(t, 1000, stored[0].Deliveries)
+	var events, bytes int64
+	require.NoError(t, st.Transact(t.Context(), func(ctx context.Context, tx *sql.Tx, _ store.Tx) error {
+		return tx.QueryRowContext(ctx, "SELECT count(*), sum(length(body)) FROM webhook_event").Scan(&events, &bytes)
+	}))
+	require.Equal(t, [2]int64{1, 1 << 20}, [2]int64{events, bytes})
+}
