@@ -133,7 +133,7 @@ func importsOf(block string) string {
 var snippetImports = []string{
 	"context", "crypto", "crypto/hmac", "crypto/sha256", "database/sql", "encoding/hex", "errors", "fmt",
 	"net/http", "net/http/httptest", "net/url", "os", "strconv", "strings", "testing", "time",
-	root, root + "/provider", root + "/signature", root + "/store", root + "/store/storetest",
+	root, root + "/provider", root + "/signature", root + "/store", root + "/store/sqlite", root + "/store/storetest",
 }
 
 // around is what the fragments leave out.
