@@ -42,6 +42,20 @@ func TestDocs_EveryRecordIsExplained(t *testing.T) {
 	}
 }
 
+// TestDocs_StatementsAreRun: the statements of the page for the person on call are
+// those that are run against a file, where the driver is.
+func TestDocs_StatementsAreRun(t *testing.T) {
+	page, err := os.ReadFile("docs/operations.md")
+	require.NoError(t, err)
+	run, err := os.ReadFile("store/sqlite/endtoend/testdata/operations.sql")
+	require.NoError(t, err)
+	var blocks []string
+	for _, m := range regexp.MustCompile("(?s)```sql\n(.*?)```").FindAllStringSubmatch(string(page), -1) {
+		blocks = append(blocks, m[1])
+	}
+	require.Equal(t, string(run), strings.Join(blocks, "\n"), "docs/operations.md on the right: copy its statements into the file")
+}
+
 // loggedMessages returns what is logged by the module's code: the texts that begin
 // with its name, as arguments of a method of slog, or as values of a table of
 // messages.
