@@ -168,6 +168,8 @@ func secretOf(string) string                                     { return "" }
 func syncContact(context.Context, webhook.Event) error           { return nil }
 func logging(next http.Handler) http.Handler                     { return next }
 func userOf(context.Context) string                              { return "" }
+func withoutNames(b []byte) []byte                               { return b }
+func pseudonym(s string) string                                  { return s }
 func canBeRead(webhook.Event) bool                               { return true }
 
 // Store is a store of somebody's own.
