@@ -58,11 +58,14 @@ func attemptFrom(ctx context.Context) *attempt {
 
 // attempt makes one try of d: the inbox's half of the engine.
 func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *engine.Outcome) {
+	r := i.handlers[d.Destination] // the claim asked for those that are there
 	if d.Lost >= maxLost {
-		*out = engine.Outcome{To: store.Dead, Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost)}
+		*out = engine.Outcome{
+			To: store.Dead, Unblock: r.do.SkipDead,
+			Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost),
+		}
 		return
 	}
-	r := i.handlers[d.Destination] // the claim asked for those that are there
 	start := time.Now()
 	err := errLeft
 	ctx, cancel := engine.Within(ctx, r.do.Timeout)
@@ -79,6 +82,7 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 			err = fmt.Errorf("%w: %w", errTimeout, err)
 		}
 		*out = safeOutcome(d, r.do.Retry, err, start)
+		out.Unblock = r.do.SkipDead && out.To == store.Dead
 		out.Attempt.Status = int(at.status.Load())
 	}()
 	var known bool
@@ -90,6 +94,7 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 		}
 		at.handed = read
 	}
+	i.checkOrder(r, d, at.handed.event)
 	err = invoke(at, r.h, at.handed.event)
 }
 
