@@ -130,7 +130,7 @@ func TestArrival_TakesFewBytes(t *testing.T) {
 	r.RemoteAddr = ""
 	came, err := arrivalOf(r, []string{"X-Signature"})
 	require.NoError(t, err)
-	a, err := addOf("inbox", handed{event: Event{ID: "1"}, arrival: came}, 0, nil)
+	a, err := written(handed{event: Event{ID: "1"}, arrival: came}, 0)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"r":{"h":"example.com"}}`, string(a.Record.Head))
 }
@@ -156,12 +156,12 @@ func TestRecord_RoundTripOfArrivalAndCarried(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			in.event = Event{ID: "1"}
-			a, err := addOf("inbox", in, time.Hour, nil)
+			a, err := written(in, time.Hour)
 			require.NoError(t, err)
 			back, err := handedOf(a.Record)
 			require.NoError(t, err)
 			require.Equal(t, &in, back)
-			require.Equal(t, back, keptOf(in, &a), "an attempt gets the same without the reading")
+			require.Equal(t, back, keptOf(in, a.Record), "an attempt gets the same without the reading")
 		})
 	}
 }
@@ -169,13 +169,13 @@ func TestRecord_RoundTripOfArrivalAndCarried(t *testing.T) {
 // The names in what is stored may not change: requests that were kept by an
 // earlier version are shown by a later one.
 func TestArrival_FormatIsStable(t *testing.T) {
-	a, err := addOf("inbox", handed{
+	a, err := written(handed{
 		event: Event{ID: "1"},
 		arrival: &arrival{
 			Method: "PUT", Path: "/acme", Query: "a=1", Host: "h", Pattern: "/{t}", Values: []string{"acme"}, Remote: "1.2.3.4:5",
 		},
 		carried: map[string]string{"user": "42"},
-	}, 0, nil)
+	}, 0)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"r":{"m":"PUT","p":"/acme","q":"a=1","h":"h","t":"/{t}","v":["acme"],"a":"1.2.3.4:5"},"c":{"user":"42"}}`,
 		string(a.Record.Head))
@@ -200,7 +200,7 @@ func FuzzArrival(f *testing.F) {
 			return
 		}
 		in := handed{event: Event{ID: "1", Source: "shop"}, arrival: came}
-		a, err := addOf("inbox", in, 0, nil)
+		a, err := written(in, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func FuzzHandedOf(f *testing.F) {
 			t.Fatalf("%#v", r)
 		}
 		// What was read can be written, and read again as the same.
-		a, err := addOf("inbox", *h, 0, nil)
+		a, err := written(*h, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

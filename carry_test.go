@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,14 +25,20 @@ func TestCarry(t *testing.T) {
 	}
 	bothWays(t, func(t *testing.T, born bool) {
 		r := newRigWith(t, memory.New(), webhook.InboxConfig{Carry: carry})
+		var mu sync.Mutex
 		var got []map[string]string
-		r.inbox.Handle("plain", func(ctx context.Context, _ webhook.Event) error {
+		note := func(ctx context.Context) {
+			mu.Lock()
+			defer mu.Unlock()
 			got = append(got, webhook.Carried(ctx))
+		}
+		r.inbox.Handle("plain", func(ctx context.Context, _ webhook.Event) error {
+			note(ctx)
 			return nil
 		})
 		r.inbox.Handle("wrapped", webhook.HTTPHandler(http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
 			assert.Nil(t, q.Context().Value(userKey{}), "the context itself did not survive")
-			got = append(got, webhook.Carried(q.Context()))
+			note(q.Context())
 		})))
 		signIn := func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {

@@ -276,12 +276,15 @@ func (d *Dispatcher) adds(ctx context.Context, w store.Tx, events []Event) (adds
 				return nil, nil, fmt.Errorf("webhook: send event %d: find its endpoints: %w", k, err)
 			}
 		}
+		a := addFor(d.c.Queue.Name, &e, known)
+		for _, id := range unique(to) {
+			a.To = append(a.To, store.Target{Destination: id})
+		}
 		in := handed{event: e}
-		a, err := addOf(d.c.Queue.Name, in, known, unique(to))
-		if err != nil {
+		if a.Record, err = recordOf(in); err != nil {
 			return nil, nil, fmt.Errorf("webhook: send event %d: %w", k, err)
 		}
-		adds[k], kept[k] = a, keptOf(in, &a)
+		adds[k], kept[k] = a, keptOf(in, a.Record)
 	}
 	return adds, kept, nil
 }

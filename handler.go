@@ -22,11 +22,33 @@ import (
 type Handler func(ctx context.Context, e Event) error
 
 // HandlerConfig is one handler's share of the engine; each zero field takes the
-// queue's value.
+// queue's value, and without OrderBy there is no order.
 type HandlerConfig struct {
 	Timeout     time.Duration // of one attempt
 	Concurrency int           // attempts at once, in this process
 	Retry       RetryPolicy
+
+	// OrderBy returns the ordering key of an event: a customer's id, a document's.
+	// Events of one key are handled one after the other, in the order in which
+	// they were committed (those of one request in the request's), however many
+	// workers there are, and whatever fails in between: while one waits for its next
+	// try, those after it wait too. Events of different keys, and those whose key
+	// is "", are in nobody's way. The order that a sender meant is not known; it is
+	// that of arrival.
+	//
+	// The key is stored with the delivery, and so must not be a secret; of one with
+	// more than 256 bytes the SHA-256 is. It is made once, when the event is
+	// stored, of the event as it is stored (see InboxConfig.Redact): a
+	// new OrderBy orders what comes from then on. If it panics, nothing is stored
+	// and the answer is 500. It may be called concurrently.
+	OrderBy func(Event) string
+
+	// SkipDead lets the next event of a key go when one before it is a dead letter.
+	// Otherwise that blocks its key until a person redrives or discards it:
+	// Queue.Stats counts the blocked keys, and since when. A dead letter that is
+	// redriven goes before all of its key that were committed after it, as far as
+	// they are still to be done.
+	SkipDead bool
 }
 
 // Current returns the delivery whose handler has ctx, and whether there is one.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/surehook/webhook/internal/engine"
@@ -33,6 +34,30 @@ type Inbox struct {
 // InboxConfig is how an Inbox works; the zero value is the default.
 type InboxConfig struct {
 	Queue QueueConfig
+
+	// Elsewhere names handlers that other processes on the same store have: Receive
+	// and an event's To may name them, what is stored for them waits there, and a
+	// process that receives for them alone needs no Run. The order of a handler is
+	// kept by whoever stores: tell its OrderBy here too, by HandleWith with a nil
+	// handler. Their deliveries are reported in the log of a process that runs when
+	// they wait for more than three hours.
+	Elsewhere []string
+
+	// Redact returns what may be stored of an event: of its result Headers, Body and
+	// Subject count, and its argument is its own to change. What is stored is what
+	// handlers are given, OrderBy too, at the first attempt as at the last. It is
+	// called after the check, and after identity, replay keys and digest are made of
+	// the event as it came: what it leaves out changes nothing of how duplicates are
+	// known. Source, ID, Type, Tenant and Time are stored as they are, and so is what
+	// is kept of the request (its URL, RemoteAddr, what Carry returns). If it panics,
+	// nothing is stored and the answer is 500. It may be called concurrently. Nil:
+	// all is stored.
+	Redact func(Event) Event
+
+	// RefuseChanged answers 409 to a request with an event that is known with another
+	// body, where 200 would be the answer to a duplicate: nothing of the request is
+	// stored, no handler is added, and the log says so. Add returns [ErrChanged].
+	RefuseChanged bool
 
 	// Carry returns what must survive of a request for its handlers, which run
 	// without it and without its context: a user's id that a middleware found, a
@@ -60,8 +85,9 @@ func Carried(ctx context.Context) map[string]string {
 
 // registered is a handler with its share of the engine.
 type registered struct {
-	do HandlerConfig
-	h  Handler
+	do        HandlerConfig
+	h         Handler     // nil: others have it
+	unordered atomic.Bool // the log said that one was stored without its ordering key
 }
 
 // NewInbox returns an Inbox over st, which stays the caller's to close, after Run
@@ -75,8 +101,16 @@ func NewInbox(st store.Store, c InboxConfig) (*Inbox, error) {
 	if c.Queue, err = c.Queue.complete(inbound); err != nil {
 		return nil, err
 	}
+	for k, name := range c.Elsewhere {
+		if name == "" || slices.Contains(c.Elsewhere[:k], name) {
+			return nil, fmt.Errorf("webhook: inbox configuration: Elsewhere has %q, which is empty or there twice", name)
+		}
+	}
+	c.Elsewhere = slices.Clone(c.Elsewhere)
 	i := &Inbox{st: st, c: c, obs: c.Queue.Telemetry.observer(), handlers: map[string]*registered{}}
-	i.engine = engine.New(st, c.Queue.engine(i.seal), i.attempt, i.obs)
+	run := c.Queue.engine(i.seal)
+	run.Elsewhere = c.Elsewhere
+	i.engine = engine.New(st, run, i.attempt, i.obs)
 	return i, nil
 }
 
@@ -85,15 +119,19 @@ func NewInbox(st store.Store, c InboxConfig) (*Inbox, error) {
 // an empty name, a nil handler, a name taken, and after Run began.
 func (i *Inbox) Handle(name string, h Handler) { i.HandleWith(name, h, HandlerConfig{}) }
 
-// HandleWith is Handle with a timeout, concurrency and retry policy of the
-// handler's own; it also panics on those that make no sense.
+// HandleWith is Handle with a timeout, concurrency, retry policy and order of the
+// handler's own; it also panics on those that make no sense. For a name in
+// InboxConfig.Elsewhere h may be nil where c has an OrderBy: the handler is run by
+// another process, and this one stores for it in that order.
 func (i *Inbox) HandleWith(name string, h Handler, c HandlerConfig) {
 	q := i.c.Queue
 	switch {
 	case name == "":
 		panic("webhook: Handle: the name is empty")
-	case h == nil:
+	case h == nil && (c.OrderBy == nil || !slices.Contains(i.c.Elsewhere, name)):
 		panic(fmt.Sprintf("webhook: Handle(%q): the handler is nil", name))
+	case c.SkipDead && c.OrderBy == nil:
+		panic(fmt.Sprintf("webhook: HandleWith(%q): SkipDead says how an order goes on, and there is no OrderBy", name))
 	case c.Timeout < 0 || c.Concurrency < 0:
 		panic(fmt.Sprintf("webhook: HandleWith(%q): Timeout %s and Concurrency %d must not be negative", name, c.Timeout, c.Concurrency))
 	}
@@ -124,23 +162,26 @@ func (i *Inbox) seal() map[string]int {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.sealed = true
-	if len(i.handlers) == 0 {
-		i.obs.Logger().Warn("webhook inbox runs without a handler: nothing that is queued will be processed here",
-			observe.KeyQueue, i.c.Queue.Name)
-	}
 	limits := make(map[string]int, len(i.handlers))
 	for name, r := range i.handlers {
-		limits[name] = r.do.Concurrency
+		if r.h != nil {
+			limits[name] = r.do.Concurrency
+		}
+	}
+	if len(limits) == 0 {
+		i.obs.Logger().Warn("webhook inbox runs without a handler: nothing that is queued will be processed here",
+			observe.KeyQueue, i.c.Queue.Name)
 	}
 	return limits
 }
 
-// unknown returns the first of names that is no handler's, and whether there is one.
+// unknown returns the first of names that is no handler's, here or elsewhere, and
+// whether there is one.
 func (i *Inbox) unknown(names []string) (string, bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	for _, n := range names {
-		if i.handlers[n] == nil {
+		if i.handlers[n] == nil && !slices.Contains(i.c.Elsewhere, n) {
 			return n, true
 		}
 	}
@@ -151,7 +192,9 @@ func (i *Inbox) unknown(names []string) (string, bool) {
 func (i *Inbox) known() []string {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return slices.Sorted(maps.Keys(i.handlers))
+	names := slices.AppendSeq(slices.Clone(i.c.Elsewhere), maps.Keys(i.handlers))
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Receive stores the request's events, with a delivery of each for every named
@@ -163,17 +206,18 @@ func (i *Inbox) known() []string {
 // Where the store fails or the queue is full the answer is 503 with Retry-After,
 // so that the sender comes again: nothing is acknowledged that is not durable. An
 // authentic event that the store cannot take at all (an id of more than 4 KiB) is
-// answered 400. Without Verify in front of it, and for an Event.To that names an
-// unknown handler, it answers 500 and stores nothing.
+// answered 400. Without Verify in front of it, for an Event.To that names an unknown
+// handler, and where Redact or OrderBy panics, it answers 500 and stores nothing.
 //
-// Receive panics without names, and on a name that Handle does not know: what is
-// queued for a misspelt name would wait for ever.
+// Receive panics without names, and on a name that neither Handle nor
+// InboxConfig.Elsewhere knows: what is queued for a misspelt name would wait for
+// ever.
 func (i *Inbox) Receive(names ...string) http.Handler {
 	if len(names) == 0 {
 		panic("webhook: Receive: no handler is named")
 	}
 	if n, ok := i.unknown(names); ok {
-		panic(fmt.Sprintf("webhook: Receive(%q): no handler of this name: call Handle first; there are [%s]", n, strings.Join(i.known(), " ")))
+		panic(fmt.Sprintf("webhook: Receive(%q): no handler of this name: call Handle first, or name it in InboxConfig.Elsewhere; there are [%s]", n, strings.Join(i.known(), " ")))
 	}
 	seen := make(map[string]bool, len(names))
 	for _, n := range names {
@@ -292,6 +336,10 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 	switch {
 	case errors.Is(err, ErrQueueFull):
 		reason, after = "queue_full", retryAfterFull
+	case errors.Is(err, ErrChanged):
+		reason, status, text, after = "changed", http.StatusConflict, "event known with another body", ""
+	case errors.As(err, new(*panicError)):
+		reason, status, text, after = "panic", http.StatusInternalServerError, textInternal, ""
 	case errors.As(err, new(*misuseError)), errors.Is(err, store.ErrInTransaction):
 		reason, status, text, after = "wiring", http.StatusInternalServerError, "webhook not configured", ""
 	case errors.Is(err, ErrMalformed), errors.Is(err, store.ErrBadData):
@@ -313,7 +361,8 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 // may be acknowledged, and adding them again is safe.
 //
 // An event with a zero Proof is trusted as it is: it is known by its ID alone.
-// ErrQueueFull, ErrMalformed: nothing was stored; errors.Is tells.
+// ErrQueueFull, ErrMalformed, and ErrChanged with InboxConfig.RefuseChanged: nothing
+// was stored; errors.Is tells.
 func (i *Inbox) Add(ctx context.Context, events ...Event) ([]Stored, error) {
 	for k, e := range events {
 		if e.Source == "" {
@@ -343,19 +392,11 @@ func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, e
 	known := max(keepKeys, in.horizon+24*time.Hour, i.c.Queue.Retention.Keys)
 	adds, kept := make([]store.Add, len(events)), make([]any, len(events))
 	for k, e := range events {
-		to := in.names
-		if len(e.To) > 0 {
-			to = e.To
-			if err := i.checkTo(to); err != nil {
-				return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
-			}
-		}
-		h := handed{event: e, arrival: in.arrival, carried: in.carried}
-		a, err := addOf(i.c.Queue.Name, h, known, to)
+		a, h, err := i.addOf(e, in, known)
 		if err != nil {
 			return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
 		}
-		adds[k], kept[k] = a, keptOf(h, &a)
+		adds[k], kept[k] = a, h
 	}
 	added, err := i.engine.Add(ctx, adds, kept)
 	if err != nil {
@@ -372,6 +413,31 @@ func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, e
 		i.obs.EventStored(ctx, i.c.Queue.Name, adds[k].Record, a, events[k].Proof.SecretID, took)
 	}
 	return stored, nil
+}
+
+// addOf returns the write that stores e, and what its attempts are handed.
+func (i *Inbox) addOf(e Event, in intake, known time.Duration) (store.Add, *handed, error) {
+	to := in.names
+	if len(e.To) > 0 {
+		to = e.To
+		if err := i.checkTo(to); err != nil {
+			return store.Add{}, nil, err
+		}
+	}
+	a := addFor(i.c.Queue.Name, &e, known)
+	a.RefuseChanged = i.c.RefuseChanged
+	e, err := i.redacted(e)
+	if err != nil {
+		return store.Add{}, nil, err
+	}
+	if a.To, err = i.targets(e, to); err != nil {
+		return store.Add{}, nil, err
+	}
+	h := handed{event: e, arrival: in.arrival, carried: in.carried}
+	if a.Record, err = recordOf(h); err != nil {
+		return store.Add{}, nil, err
+	}
+	return a, keptOf(h, a.Record), nil
 }
 
 // misuseError is an ErrMalformed of this program's: the sender did nothing wrong, and

@@ -247,7 +247,7 @@ func TestInbox_WiringPanics(t *testing.T) {
 		says string
 	}{
 		"Receive without names":  {func(i *webhook.Inbox) { i.Receive() }, "webhook: Receive: no handler is named"},
-		"Receive of a typo":      {func(i *webhook.Inbox) { i.Receive("billing", "adit") }, `webhook: Receive("adit"): no handler of this name: call Handle first; there are [audit billing]`},
+		"Receive of a typo":      {func(i *webhook.Inbox) { i.Receive("billing", "adit") }, `webhook: Receive("adit"): no handler of this name: call Handle first, or name it in InboxConfig.Elsewhere; there are [audit billing]`},
 		"Receive of no name":     {func(i *webhook.Inbox) { i.Receive("") }, `webhook: Receive(""): no handler of this name`},
 		"Receive twice":          {func(i *webhook.Inbox) { i.Receive("audit", "audit") }, `webhook: Receive: "audit" is named twice`},
 		"Handle without a name":  {func(i *webhook.Inbox) { i.Handle("", nop) }, "webhook: Handle: the name is empty"},

@@ -76,6 +76,66 @@ func TestWatch_SaysThatItRuns(t *testing.T) {
 	})
 }
 
+// The log says that a drain was clean, and only of one that was.
+func TestWatch_SaysThatItHasDrained(t *testing.T) {
+	const drained = "webhook engine drained"
+	for name, c := range map[string]struct {
+		handler webhook.Handler
+		clean   bool
+	}{
+		"clean":          {new(gauge).takes(time.Minute), true},
+		"it never ends":  {func(context.Context, webhook.Event) error { time.Sleep(time.Hour); return nil }, false},
+		"nothing to end": {new(collector).handle, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, webhook.QueueConfig{Drain: time.Second})
+				r.inbox.Handle("billing", c.handler)
+				stop := r.run()
+				r.add(event("1", "billing"))
+				synctest.Wait()
+				require.Empty(t, r.logs.having(t, "msg", drained))
+				err := stop()
+				if c.clean {
+					require.NoError(t, err)
+					require.Len(t, r.logs.having(t, "msg", drained), 1)
+				} else {
+					require.Error(t, err)
+					require.Empty(t, r.logs.having(t, "msg", drained))
+					pass(time.Hour)
+				}
+			})
+		})
+	}
+}
+
+// The content of what was processed goes, and dead letters stay until a person acts,
+// unless they are to go too; both go in small batches.
+func TestWatch_RetentionOfTheDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{
+			Poll: time.Hour, Retry: fixed(1),
+			Retention: store.Retention{Processed: time.Hour, Dead: 30 * 24 * time.Hour},
+		})
+		r.inbox.Handle("good", new(collector).handle)
+		r.inbox.Handle("bad", func(context.Context, webhook.Event) error { return errDown })
+		r.run()
+		r.add(numbered("g", 3000, "good")...)
+		r.add(numbered("b", 1500, "bad")...)
+		pass(time.Second)
+		r.add(event("kept", "good"))
+		pass(3 * time.Hour)
+		require.Equal(t, map[store.State]int{store.Dead: 1500}, r.states())
+		batches := r.logs.having(t, "msg", "webhook purged")
+		require.Greater(t, len(batches), 1, "in batches")
+		for _, b := range batches {
+			require.LessOrEqual(t, b["records"], 2000.0)
+		}
+		pass(31 * 24 * time.Hour)
+		require.Empty(t, r.deliveries())
+	})
+}
+
 // Deliveries for a handler that no process has stay, and somebody is told, once
 // an hour.
 func TestWatch_DeliveriesForNobody(t *testing.T) {

@@ -219,7 +219,7 @@ func TestLog_HostileText(t *testing.T) {
 				synctest.Wait()
 				require.NoError(t, stop())
 				lines := strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")
-				require.Len(t, lines, 2*len(hostile)+1, "two records an event, and one of the start")
+				require.Len(t, lines, 2*len(hostile)+2, "two records an event, and one of the start and of the end each")
 				for _, line := range lines {
 					require.Less(t, len(line), 10_000)
 					for _, r := range line {

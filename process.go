@@ -58,10 +58,10 @@ func attemptFrom(ctx context.Context) *attempt {
 
 // attempt makes one try of d: the inbox's half of the engine.
 func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *engine.Outcome) {
-	if lost(d, out) {
+	r := i.handlers[d.Destination] // the claim asked for those that are there
+	if lost(d, r.do.SkipDead, out) {
 		return
 	}
-	r := i.handlers[d.Destination] // the claim asked for those that are there
 	start := time.Now()
 	err := errLeft
 	ctx, cancel := engine.Within(ctx, r.do.Timeout)
@@ -78,6 +78,7 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 			err = fmt.Errorf("%w: %w", errTimeout, err)
 		}
 		*out = safeOutcome(d, r.do.Retry, err, start)
+		out.Unblock = r.do.SkipDead && out.To == store.Dead
 		out.Attempt.Status = int(at.status.Load())
 	}()
 	var known bool
@@ -89,16 +90,17 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 		}
 		at.handed = read
 	}
+	i.checkOrder(r, d, at.handed.event)
 	err = invoke(at, r.h, at.handed.event)
 }
 
 // lost reports whether d is not to be tried any more, since it may be what ends
-// the process, and sets out.
-func lost(d *store.Delivery, out *engine.Outcome) bool {
+// the process, and sets out. If unblock is set the next of its ordering key may go.
+func lost(d *store.Delivery, unblock bool, out *engine.Outcome) bool {
 	if d.Lost < maxLost {
 		return false
 	}
-	*out = engine.Outcome{To: store.Dead, Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost)}
+	*out = engine.Outcome{To: store.Dead, Unblock: unblock, Reason: fmt.Sprintf("lost: %d attempts ended with their process", d.Lost)}
 	return true
 }
 

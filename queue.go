@@ -165,8 +165,10 @@ func (q *Queue) Count(ctx context.Context, f store.Filter, limit int) (int, erro
 
 // Redrive makes those that match due at once, with a full budget: at most limit,
 // oldest first, dead ones unless f.States says otherwise. It returns how many it
-// were, and the cursor to go on with as after, "" at the end. After an error
-// some may be redriven already; to go on is safe.
+// were, and the cursor to go on with as after, "" at the end. One with an ordering
+// key takes its old place, before what was committed after it; one whose event was
+// erased stays dead. After an error some may be redriven already; to go on is safe.
+// A limit below 1 is an error: it neither means all nor is it silently none.
 func (q *Queue) Redrive(ctx context.Context, f store.Filter, after string, limit int) (n int, next string, err error) {
 	return q.change(ctx, f, after, limit, store.Change{To: store.Queued})
 }
@@ -180,8 +182,60 @@ func (q *Queue) Discard(ctx context.Context, f store.Filter, reason, after strin
 	return q.change(ctx, f, after, limit, store.Change{To: store.Discarded, Reason: reason})
 }
 
+// Erase empties what the events of those that match carry, for a person's request to
+// be forgotten: headers, body, what is kept of the request, and the errors and
+// excerpts of their attempts. What is still to be done of them is discarded, dead
+// letters too, with the reason "erased". The names by which stores find an event
+// (id, type, subject, tenant, source) stay, and it stays known: a sender's retry
+// stores it no second time. It returns how many deliveries are without content now.
+//
+// ErrRetry, with their number: some match that are being processed, or whose event
+// is still to be done for a handler that does not match; call again. A filter
+// without IDs, Subject, EventID, Tenant, Source or Type is an error, since it would
+// empty the whole queue; so is one with States, since what is forgotten is so in all
+// of them. After any error some may be erased already, and to call
+// again is safe. What SQLite and its backups hold of the old bytes is another
+// matter: see docs/operations.md.
+func (q *Queue) Erase(ctx context.Context, f store.Filter) (n int, err error) {
+	if len(f.IDs) == 0 && f.Subject == "" && f.EventID == "" && f.Tenant == "" && f.Source == "" && f.Type == "" {
+		return 0, fmt.Errorf("webhook: erase in queue %q: the filter names no IDs, Subject, EventID, Tenant, Source or Type", q.name)
+	}
+	if len(f.States) > 0 {
+		return 0, fmt.Errorf("webhook: erase in queue %q: the filter names States", q.name)
+	}
+	// In two passes, since an event goes when the last of its deliveries has ended.
+	open := store.Change{From: []store.State{store.Queued, store.Dead}, To: store.Discarded, Reason: "erased"}
+	if _, _, err := q.changeAll(ctx, f, open); err != nil {
+		return 0, err
+	}
+	n, found, err := q.changeAll(ctx, f, store.Change{Erase: true})
+	if err == nil && n < found {
+		err = fmt.Errorf("webhook: erase in queue %q: %d deliveries are being processed, or their events elsewhere: call again: %w", q.name, found-n, store.ErrRetry)
+	}
+	return n, err
+}
+
+// changeAll changes all that match, and returns how many it were of those found.
+func (q *Queue) changeAll(ctx context.Context, f store.Filter, c store.Change) (n, found int, err error) {
+	for after := ""; ; {
+		page, next, err := q.st.Find(ctx, q.name, f, after, pageSize)
+		if err != nil {
+			return n, found, fmt.Errorf("webhook: change in queue %q: %w", q.name, err)
+		}
+		m, err := q.update(ctx, page, c)
+		n, found = n+m, found+len(page)
+		if err != nil || next == "" {
+			return n, found, err
+		}
+		after = next
+	}
+}
+
 // change finds and changes, a page at a time.
 func (q *Queue) change(ctx context.Context, f store.Filter, after string, limit int, c store.Change) (n int, next string, err error) {
+	if limit < 1 {
+		return 0, after, fmt.Errorf("webhook: change in queue %q: limit is %d, must be at least 1", q.name, limit)
+	}
 	if len(f.States) == 0 {
 		f.States = []store.State{store.Dead}
 	}

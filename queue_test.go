@@ -168,10 +168,12 @@ func TestQueue_Redrive(t *testing.T) {
 			require.Zero(t, d.Spent)
 		}
 
-		n, next, err = q.Redrive(t.Context(), store.Filter{}, "", 0)
-		require.NoError(t, err)
-		require.Zero(t, n)
-		require.Empty(t, next)
+		for _, limit := range []int{0, -1} { // all, or none? neither is done in silence
+			n, next, err = q.Redrive(t.Context(), store.Filter{}, "where it stood", limit)
+			require.EqualError(t, err, fmt.Sprintf(`webhook: change in queue "inbox": limit is %d, must be at least 1`, limit))
+			require.Zero(t, n)
+			require.Equal(t, "where it stood", next)
+		}
 	})
 }
 
@@ -405,6 +407,10 @@ func TestQueue_StoreFails(t *testing.T) {
 		`webhook: find in queue "inbox"`:   func() error { _, err := q.Count(ctx, store.Filter{}, 1); return err },
 		`webhook: change in queue`:         func() error { _, _, err := q.Redrive(ctx, store.Filter{}, "", 1); return err },
 		`webhook: change in queue "inbox"`: func() error { _, _, err := q.Discard(ctx, store.Filter{}, "", "", 1); return err },
+		`webhook: change in queue "inbox": webhook`: func() error {
+			_, err := q.Erase(ctx, store.Filter{Subject: "a"})
+			return err
+		},
 		`webhook: rename in queue "inbox"`: func() error { return q.Rename(ctx, "a", "b") },
 		`webhook: hold "a": `:              func() error { return q.Pause(ctx, "a", "") },
 		`webhook: hold "b": `:              func() error { return q.Resume(ctx, "b") },

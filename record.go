@@ -22,10 +22,11 @@ import (
 // head is what a record carries beside the fields that stores index. Its names
 // are short because every event pays for them.
 type head struct {
-	Headers http.Header       `json:"h,omitempty"`
-	Proof   *headProof        `json:"p,omitempty"`
-	Arrival *arrival          `json:"r,omitempty"`
-	Carried map[string]string `json:"c,omitempty"`
+	Headers  http.Header       `json:"h,omitempty"`
+	Proof    *headProof        `json:"p,omitempty"`
+	Received bool              `json:"w,omitempty"`
+	Arrival  *arrival          `json:"r,omitempty"`
+	Carried  map[string]string `json:"c,omitempty"`
 }
 
 // headProof is a Proof without its keys, which the store has as digests.
@@ -73,63 +74,64 @@ func handedOf(r *store.Record) (*handed, error) {
 	if p := h.Proof; p != nil {
 		e.Proof = Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: disarm(p.SecretID)}
 	}
-	e.received = h.Proof != nil || h.Arrival != nil
+	e.received = h.Received
 	return &handed{event: e, arrival: h.Arrival.mapText(disarm), carried: mapCarried(h.Carried, disarm)}, nil
 }
 
-// addOf returns the write that stores in for the destinations to.
-// ErrMalformed names the field that is out of bounds.
-func addOf(queue string, in handed, known time.Duration, to []string) (store.Add, error) {
-	e := in.event
+// addFor returns the part of a write by which e is known, made of e as it came. An
+// empty ID is set: to the digest of the body.
+func addFor(queue string, e *Event, known time.Duration) store.Add {
 	digest := sha256.Sum256(e.Body)
 	if e.ID == "" {
 		e.ID = hex.EncodeToString(digest[:])
-	}
-	for _, f := range [...]struct{ name, text string }{
-		{"id", e.ID}, {"type", e.Type}, {"subject", e.Subject}, {"tenant", e.Tenant}, {"source", e.Source},
-	} {
-		if len(f.text) > maxText {
-			return store.Add{}, fmt.Errorf("%w: event %s of %d bytes, at most %d", ErrMalformed, f.name, len(f.text), maxText)
-		}
-	}
-	h := head{Headers: mapText(e.Headers, arm), Arrival: in.arrival.mapText(arm), Carried: mapCarried(in.carried, arm)}
-	if p := e.Proof; e.received || p.ID || p.Type || p.Time || p.SecretID != "" {
-		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: arm(p.SecretID)}
-	}
-	encoded, err := json.Marshal(h)
-	if err != nil {
-		return store.Add{}, fmt.Errorf("webhook: encode event head: %w", err)
 	}
 	a := store.Add{
 		Queue:    queue,
 		Identity: digestOf("webhook identity", queue, e.Tenant, e.Source, e.ID),
 		Known:    known,
 		Digest:   digest,
-		Record: &store.Record{
-			Tenant: e.Tenant, Source: e.Source, ID: e.ID, Type: e.Type, Subject: e.Subject,
-			Time: stored(e.Time), Trace: traceparent(e.Headers), Head: encoded, Body: e.Body,
-		},
-		To: make([]store.Target, len(to)),
 	}
 	rand.Read(a.Nonce[:])
 	for _, k := range e.Proof.Keys {
 		a.Keys = append(a.Keys, digestOf("webhook replay key", queue, e.Tenant, e.Source, string(k)))
 	}
-	for i, name := range to {
-		a.To[i].Destination = name
-	}
-	return a, nil
+	return a
 }
 
-// keptOf returns what handedOf would read back from a's record, which was made of
-// in: the same, without the work.
-func keptOf(in handed, a *store.Add) *handed {
-	r, p := a.Record, in.event.Proof
+// recordOf returns what is stored of in. ErrMalformed names the field that is out of
+// bounds.
+func recordOf(in handed) (*store.Record, error) {
+	e := in.event
+	for _, f := range [...]struct{ name, text string }{
+		{"id", e.ID}, {"type", e.Type}, {"subject", e.Subject}, {"tenant", e.Tenant}, {"source", e.Source},
+	} {
+		if len(f.text) > maxText {
+			return nil, fmt.Errorf("%w: event %s of %d bytes, at most %d", ErrMalformed, f.name, len(f.text), maxText)
+		}
+	}
+	h := head{Headers: mapText(e.Headers, arm), Received: e.received, Arrival: in.arrival.mapText(arm), Carried: mapCarried(in.carried, arm)}
+	if p := e.Proof; p.ID || p.Type || p.Time || p.SecretID != "" {
+		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: arm(p.SecretID)}
+	}
+	encoded, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("webhook: encode event head: %w", err)
+	}
+	return &store.Record{
+		Tenant: e.Tenant, Source: e.Source, ID: e.ID, Type: e.Type, Subject: e.Subject,
+		Time: stored(e.Time), Trace: traceparent(e.Headers), Head: encoded, Body: e.Body,
+	}, nil
+}
+
+// keptOf returns what handedOf would read back from r, which was made of in: the
+// same, without the work.
+func keptOf(in handed, r *store.Record) *handed {
+	p := in.event.Proof
 	k := &handed{
 		event: Event{
 			Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject, Time: r.Time, Body: r.Body,
 			Proof:    Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID},
-			received: in.event.received || in.arrival != nil || p.ID || p.Type || p.Time || p.SecretID != "",
+			received: in.event.received,
 		},
 		arrival: in.arrival,
 		carried: in.carried,

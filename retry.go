@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -25,8 +26,9 @@ type RetryPolicy struct {
 	Factor   float64    // at least 1
 	Jitter   [2]float64 // each delay × uniform(Jitter[0], Jitter[1]): {0, 1} full, {.5, 1} equal, {.8, 1.2} ±20 %, {1, 1} none
 
-	// Func replaces all of the above: it returns the delay after the
-	// attempt-th failure, counted from 1, and false when the budget is used up.
+	// Func replaces Delays, Base, Max, Factor and Jitter: it returns the delay
+	// after the attempt-th failure, counted from 1, and false when the budget is
+	// used up. Attempts, where it is set, bounds it too.
 	Func func(attempt int) (delay time.Duration, ok bool) `json:"-"`
 }
 
@@ -52,11 +54,11 @@ var outboundRetry = RetryPolicy{
 // that are zero count as an Inbox's default.
 func (p RetryPolicy) Next(attempt int, u float64) (time.Duration, bool) {
 	p = p.or(inboundRetry)
-	if p.Func != nil {
-		return p.Func(attempt)
-	}
 	if p.Attempts > 0 && attempt >= p.Attempts {
 		return 0, false
+	}
+	if p.Func != nil {
+		return p.Func(attempt)
 	}
 	var d float64
 	if n := len(p.Delays); n > 0 {
@@ -72,16 +74,19 @@ func (p RetryPolicy) Next(attempt int, u float64) (time.Duration, bool) {
 	return time.Duration(d), true
 }
 
-// or returns p with the zero fields taken from def. A Func of p's own replaces
-// all; def's Func is taken only where p says nothing of when.
+// or returns p with the zero fields taken from def: def's schedule, its Func or its
+// Delays, where p says nothing of when. A budget is no schedule: p's Attempts bounds
+// def's Func.
 func (p RetryPolicy) or(def RetryPolicy) RetryPolicy {
 	if p.Func != nil {
 		return p
 	}
 	if len(p.Delays) == 0 && p.Base == 0 && p.Max == 0 && p.Factor == 0 {
 		p.Delays = def.Delays
-		if p.Attempts == 0 && p.Jitter == [2]float64{} {
+		if def.Func != nil && p.Jitter == [2]float64{} {
 			p.Func = def.Func
+			p.Attempts = cmp.Or(p.Attempts, def.Attempts)
+			return p
 		}
 	}
 	if p.Attempts == 0 {

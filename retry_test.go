@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/store"
 )
 
 // none is no jitter.
@@ -177,6 +180,46 @@ func TestRetryPolicy_NamesTheFieldThatMakesNoSense(t *testing.T) {
 			require.NoError(t, scanErr)
 			require.ErrorContains(t, err, "webhook: queue configuration: Retry: field ")
 			require.ErrorContains(t, err, name)
+		})
+	}
+}
+
+// A handler's policy stands on the queue's: a budget alone keeps the queue's Func, and
+// bounds it; whatever says when replaces it.
+func TestRetryPolicy_OverTheQueuesBackOff(t *testing.T) {
+	queue := webhook.BackOff(func() backoff.BackOff {
+		return backoff.WithMaxRetries(backoff.NewConstantBackOff(time.Minute), 5)
+	})
+	for name, c := range map[string]struct {
+		p    webhook.RetryPolicy
+		want []time.Duration
+	}{
+		"nothing":            {webhook.RetryPolicy{}, slices.Repeat([]time.Duration{time.Minute}, 5)},
+		"a smaller budget":   {webhook.RetryPolicy{Attempts: 3}, slices.Repeat([]time.Duration{time.Minute}, 2)},
+		"a larger budget":    {webhook.RetryPolicy{Attempts: 30}, slices.Repeat([]time.Duration{time.Minute}, 5)},
+		"no end":             {webhook.RetryPolicy{Attempts: -1}, slices.Repeat([]time.Duration{time.Minute}, 5)},
+		"a schedule":         {webhook.RetryPolicy{Attempts: 3, Delays: []time.Duration{time.Second}, Jitter: none}, slices.Repeat([]time.Duration{time.Second}, 2)},
+		"a base":             {webhook.RetryPolicy{Attempts: 3, Base: time.Hour, Jitter: none}, slices.Repeat([]time.Duration{time.Hour}, 2)},
+		"its own Func":       {webhook.RetryPolicy{Func: func(n int) (time.Duration, bool) { return time.Hour, n < 3 }}, slices.Repeat([]time.Duration{time.Hour}, 2)},
+		"its Func, bounded":  {webhook.RetryPolicy{Attempts: 2, Func: func(int) (time.Duration, bool) { return time.Hour, true }}, []time.Duration{time.Hour}},
+		"jitter of the rest": {webhook.RetryPolicy{Attempts: 3, Jitter: none}, []time.Duration{5 * time.Second, 20 * time.Second}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, webhook.QueueConfig{Retry: queue})
+				h := clocked{script: []error{errors.New("down")}}
+				r.inbox.HandleWith("billing", h.handle, webhook.HandlerConfig{Retry: c.p})
+				r.run()
+				r.add(event("1", "billing"))
+				pass(24 * time.Hour)
+				var delays []time.Duration
+				at := h.times()
+				for i := range at[1:] {
+					delays = append(delays, at[i+1]-at[i])
+				}
+				require.Equal(t, c.want, delays)
+				require.Equal(t, store.Dead, r.only().State)
+			})
 		})
 	}
 }

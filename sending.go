@@ -76,7 +76,7 @@ type sending struct {
 
 // attempt makes one try of dl: the dispatcher's half of the engine.
 func (d *Dispatcher) attempt(ctx context.Context, dl *store.Delivery, event any, out *engine.Outcome) {
-	if lost(dl, out) {
+	if lost(dl, false, out) {
 		return
 	}
 	s := &sending{d: d, delivery: dl, start: time.Now()}

@@ -133,6 +133,7 @@ var (
 	ErrMalformed = errors.New("webhook: malformed request")      // not what this sender sends: 400
 	ErrTooLarge  = errors.New("webhook: request body too large") // 413
 	ErrQueueFull = errors.New("webhook: queue full")             // QueueConfig.MaxDepth is reached, nothing was written: 503
+	ErrChanged   = store.ErrChanged                              // a known event came with another body, and InboxConfig.RefuseChanged is set; nothing was written: 409
 	ErrNotFound  = store.ErrNotFound                             // there is no such delivery
 )
 

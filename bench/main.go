@@ -4,7 +4,10 @@
 //   - over HTTP, under the load of wrk: a handler that only verifies, one that
 //     also appends to a file, and an Inbox on SQLite and in memory;
 //   - without HTTP: the full cycle of an event, add → handler → processed, on
-//     SQLite, beside the queue library goqite.
+//     SQLite, beside the queue library goqite;
+//   - what a claim costs in a queue with a million that were processed and a hundred
+//     thousand that wait, beside one with a thousand: only when it is asked for,
+//     since to build the queue takes minutes.
 //
 // Figures of one machine say little, their ratios more: rounds are interleaved,
 // each in a process and a folder of its own, and the tables show medians.
@@ -12,6 +15,7 @@
 //	make bench                        # all of it, about four minutes
 //	cd bench && go run . -only cycle
 //	cd bench && go run . -only http -rounds 1 -profile /tmp
+//	cd bench && go run . -only claim -rounds 3
 package main
 
 import (
@@ -40,6 +44,8 @@ type plan struct {
 	profile string
 	rounds  int
 	window  time.Duration
+
+	processed, queued int // of the queue in which claims are measured
 }
 
 func main() {
@@ -48,10 +54,12 @@ func main() {
 	}
 	var p plan
 	flag.StringVar(&p.dir, "dir", "", "folder for the files, on the disk to be measured (default: the user's cache folder)")
-	flag.StringVar(&p.only, "only", "", "http or cycle (default: both)")
+	flag.StringVar(&p.only, "only", "", "http, cycle or claim (default: the first two)")
 	flag.StringVar(&p.profile, "profile", "", "folder for a CPU profile of each HTTP row, taken in an extra round that does not count")
 	flag.IntVar(&p.rounds, "rounds", 5, "rounds of each row")
 	flag.DurationVar(&p.window, "window", 6*time.Second, "length of a round")
+	flag.IntVar(&p.processed, "processed", 1_000_000, "processed deliveries of the queue in which claims are measured")
+	flag.IntVar(&p.queued, "queued", 100_000, "queued deliveries of the queue in which claims are measured, at least 64")
 	flag.Parse()
 
 	// An interrupted run stops its servers and removes its files, too.
@@ -101,6 +109,9 @@ func run(ctx context.Context, p plan) error {
 		if err := measureCycles(ctx, p); err != nil {
 			return err
 		}
+	}
+	if p.only == "claim" {
+		return measureClaims(ctx, p)
 	}
 	return nil
 }

@@ -46,6 +46,8 @@ const (
 //     if the first are purged), and never leased. Identity and Keys of the
 //     duplicate are not recorded: a captured request that is replayed under
 //     a new id must not make that id known.
+//   - With RefuseChanged, a duplicate whose Digest is another is ErrChanged
+//     instead, and nothing of the batch is written.
 //
 // Identity is looked up before Keys, and Keys in their order; the first that is
 // known decides. Two adds of one batch see each other.
@@ -58,6 +60,8 @@ type Add struct {
 	Digest   [32]byte      // of the body as it came
 	Record   *Record
 	To       []Target // no destination twice; none: the event is stored and known, and that is all
+
+	RefuseChanged bool // a duplicate with another Digest is not taken: ErrChanged
 }
 
 // Target is a destination of an Add.

@@ -123,7 +123,7 @@ type Store interface {
 // A Store is not a Tx. Like the transaction itself it is not for concurrent use.
 type Tx interface {
 	// Write is Commit's work inside the transaction, and becomes durable with
-	// it. Bad data is refused before the first statement, with ErrBadData, so
+	// it. Bad data is refused before anything is written, with ErrBadData, so
 	// that it never breaks the caller's transaction. Leases are not given:
 	// Target.Lease is ignored. It never waits for another's row lock.
 	Write(ctx context.Context, b *Batch) (*Results, error)
@@ -141,6 +141,11 @@ var (
 	// ErrBadData says that an item's data is refused, whenever it is tried: see
 	// Batch.Validate. Nothing was written.
 	ErrBadData = errors.New("webhook: bad data")
+	// ErrChanged says that an Add with RefuseChanged is of an event that is known
+	// with another Digest; the text names the add. It is an ErrBadData: nothing of
+	// the batch was written, what others commit meanwhile was, and to try again
+	// brings the same.
+	ErrChanged error = changedError{}
 	// ErrRetry says that this moment was the wrong one: a deadlock, a failed
 	// serialization, a row that was not to be had within 20 ms. Nothing was
 	// written; a Group tries again.
@@ -159,3 +164,10 @@ var (
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("webhook: store closed")
 )
+
+// changedError is ErrChanged: an ErrBadData with words of its own.
+type changedError struct{}
+
+func (changedError) Error() string { return "webhook: event known with another body" }
+
+func (changedError) Is(target error) bool { return target == ErrBadData }

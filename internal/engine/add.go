@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,13 +35,18 @@ func (e *Engine) Add(ctx context.Context, adds []store.Add, events []any) ([]sto
 		}
 		return nil, err
 	}
-	if e.state.Load() == idle {
+	if e.state.Load() == idle && slices.ContainsFunc(adds, e.isOurs) {
 		e.warn.Do(e.warnIdle)
 	}
 	for i := range adds {
 		e.startBorn(&adds[i], events[i], &res.Adds[i], start)
 	}
 	return res.Adds, nil
+}
+
+// isOurs returns whether a has a target that this process is to serve.
+func (e *Engine) isOurs(a store.Add) bool {
+	return slices.ContainsFunc(a.To, func(t store.Target) bool { return !slices.Contains(e.c.Elsewhere, t.Destination) })
 }
 
 // commitAdds commits b, again after errors that say nothing of the outcome: the

@@ -47,6 +47,8 @@ type Config struct {
 	MaxDepth    int // negative: none
 	Retention   store.Retention
 
+	Elsewhere []string // destinations that other processes serve
+
 	// Limits returns the destinations that this process serves, with how many
 	// attempts of each may be under way. It is asked once, when Run begins.
 	Limits func() map[string]int
@@ -135,7 +137,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	stopUpkeep()
 	e.slots.give(false)
 	close(e.stopping)
-	return errors.Join(err, e.drain(cancelWork))
+	if err = errors.Join(err, e.drain(cancelWork)); err == nil {
+		e.obs.Logger().InfoContext(ctx, "webhook engine drained", observe.KeyQueue, e.c.Queue)
+	}
+	return err
 }
 
 // drain waits for the attempts under way, ends their context when the time is

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -47,6 +48,48 @@ func (s *Store) find(a *store.Add) *event {
 	for _, k := range a.Keys {
 		if e := s.known[k]; e != nil {
 			return e
+		}
+	}
+	return nil
+}
+
+// refuse returns ErrChanged for the first add of b that wants no changed event and
+// is one: of an event that is known, or that an add before it in b will make known.
+func (s *Store) refuse(b *store.Batch) error {
+	if !slices.ContainsFunc(b.Adds, func(a store.Add) bool { return a.RefuseChanged }) {
+		return nil
+	}
+	first := map[[32]byte]*store.Add{} // of b, by their keys
+	for i := range b.Adds {
+		a := &b.Adds[i]
+		nonce, digest, known := a.Nonce, a.Digest, false
+		if e := s.find(a); e != nil {
+			nonce, digest, known = e.nonce, e.digest, true
+		} else if f := firstOf(first, a); f != nil {
+			nonce, digest, known = f.Nonce, f.Digest, true
+		}
+		if a.RefuseChanged && nonce != a.Nonce && digest != a.Digest {
+			return fmt.Errorf("add %d: %w", i, store.ErrChanged)
+		}
+		if !known {
+			first[a.Identity] = a
+			for _, k := range a.Keys {
+				first[k] = a
+			}
+		}
+	}
+	return nil
+}
+
+// firstOf returns the add that has a's identity or the first of its keys that is
+// taken, nil if none is.
+func firstOf(taken map[[32]byte]*store.Add, a *store.Add) *store.Add {
+	if f := taken[a.Identity]; f != nil {
+		return f
+	}
+	for _, k := range a.Keys {
+		if f := taken[k]; f != nil {
+			return f
 		}
 	}
 	return nil

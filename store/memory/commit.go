@@ -22,6 +22,9 @@ func (s *Store) Commit(ctx context.Context, b *store.Batch) (*store.Results, err
 	if err := b.Validate(); err != nil {
 		return nil, fmt.Errorf("webhook: commit: %w", err)
 	}
+	if err := s.refuse(b); err != nil {
+		return nil, fmt.Errorf("webhook: commit: %w", err)
+	}
 
 	now := s.now()
 	res := &store.Results{}

@@ -3,6 +3,8 @@ package sqlite
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/surehook/webhook/store"
@@ -41,19 +43,75 @@ type facts struct {
 // that the first of them belongs to already, and records nothing. Nobody comes
 // between looking and writing: the transaction has the write lock.
 func (w *work) know(a *store.Add, event int64) (known int64) {
-	if known = w.owner[a.Identity]; known != 0 {
+	if known = w.known(a); known != 0 {
 		return known
-	}
-	for _, k := range a.Keys {
-		if known = w.owner[k]; known != 0 {
-			return known
-		}
 	}
 	w.own(&a.Identity, event)
 	for i := range a.Keys {
 		w.own(&a.Keys[i], event)
 	}
 	return 0
+}
+
+// known returns the event that a's identity or the first of its keys belongs to; 0:
+// none.
+func (w *work) known(a *store.Add) int64 {
+	if event := w.owner[a.Identity]; event != 0 {
+		return event
+	}
+	for _, k := range a.Keys {
+		if event := w.owner[k]; event != 0 {
+			return event
+		}
+	}
+	return 0
+}
+
+// refuse returns ErrChanged for the first add of b that wants no changed event and
+// is one: of an event that is known, or that an add before it in b will make known.
+// Nothing of b is written yet.
+func (w *work) refuse(b *store.Batch) error {
+	if !slices.ContainsFunc(b.Adds, func(a store.Add) bool { return a.RefuseChanged }) {
+		return nil
+	}
+	first := map[key]*store.Add{} // of b, by their keys
+	for i := range b.Adds {
+		a := &b.Adds[i]
+		nonce, digest, known := a.Nonce[:], a.Digest[:], false
+		if event := w.known(a); event != 0 {
+			f, err := w.facts(event)
+			if err != nil {
+				return err
+			}
+			nonce, digest, known = f.nonce, f.digest, true
+		} else if f := firstOf(first, a); f != nil {
+			nonce, digest, known = f.Nonce[:], f.Digest[:], true
+		}
+		if a.RefuseChanged && !bytes.Equal(nonce, a.Nonce[:]) && !bytes.Equal(digest, a.Digest[:]) {
+			return fmt.Errorf("add %d: %w", i, store.ErrChanged)
+		}
+		if !known {
+			first[a.Identity] = a
+			for _, k := range a.Keys {
+				first[k] = a
+			}
+		}
+	}
+	return nil
+}
+
+// firstOf returns the add that has a's identity or the first of its keys that is
+// taken, nil if none is.
+func firstOf(taken map[key]*store.Add, a *store.Add) *store.Add {
+	if f := taken[a.Identity]; f != nil {
+		return f
+	}
+	for _, k := range a.Keys {
+		if f := taken[k]; f != nil {
+			return f
+		}
+	}
+	return nil
 }
 
 // keysOf joins a's identity and keys.

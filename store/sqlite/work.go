@@ -89,6 +89,9 @@ func (w *work) write(batches []*store.Batch) (results []*store.Results, err erro
 	}
 	results = make([]*store.Results, len(batches))
 	for i, b := range batches {
+		if err := w.refuse(b); err != nil {
+			return nil, err
+		}
 		if results[i], err = w.batch(b); err != nil {
 			return nil, err
 		}

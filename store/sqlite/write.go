@@ -22,7 +22,8 @@ func (s *Store) Commit(ctx context.Context, b *store.Batch) (*store.Results, err
 }
 
 // write is the group's: all of batches or nothing. Their data is checked, and
-// nobody else holds a row, so there is no culprit to be found by halving.
+// nobody else holds a row; what the group may have to find by halving is an add that
+// is ErrChanged.
 func (s *Store) write(ctx context.Context, batches []*store.Batch) ([]*store.Results, error) {
 	leases, err := s.mayLease(batches)
 	if err != nil {

@@ -107,6 +107,23 @@ var addFlaws = []sabotage{
 			}
 		})
 	}},
+	{"takes changed events that are to be refused", "Add/RefuseChangedWritesNothing", func(s *broken) {
+		s.onAdds(func(a *store.Add) { a.RefuseChanged = false })
+	}},
+	{"lets a changed event fail what comes after it", "Add/RefusedOneFailsAlone", func(s *broken) {
+		var spoilt atomic.Bool
+		commit := s.commit
+		s.commit = func(ctx context.Context, b *store.Batch) (*store.Results, error) {
+			if spoilt.Load() {
+				return nil, store.ErrChanged
+			}
+			res, err := commit(ctx, b)
+			if errors.Is(err, store.ErrChanged) {
+				spoilt.Store(true)
+			}
+			return res, err
+		}
+	}},
 	{"cuts text at NUL", "Bytes/OddTextComesBack", func(s *broken) {
 		s.onAdds(func(a *store.Add) {
 			if a.Record == nil {

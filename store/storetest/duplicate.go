@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
 
@@ -17,6 +19,8 @@ var duplicateCases = []testCase{
 	{name: "Add/KeysAndIdentitiesShareASpace", run: duplicateOneSpace},
 	{name: "Add/TwoOfOneBatchSeeEachOther", run: duplicateInBatch},
 	{name: "Add/ChangedTellsAnotherBody", run: duplicateChanged},
+	{name: "Add/RefuseChangedWritesNothing", run: duplicateRefused},
+	{name: "Add/RefusedOneFailsAlone", run: duplicateRefusedAlone},
 	{name: "Add/MissingDeliveriesAreAdded", run: duplicateMissing},
 	{name: "Add/MissingDeliveriesHaveTheFirstBody", run: duplicateFirstBody},
 	{name: "Add/MissingDeliveriesAreNotLeased", run: duplicateNotLeased},
@@ -151,6 +155,66 @@ func duplicateChanged(t *tester) {
 	equal(t, "another digest: changed", t.addOne(b).Changed, true)
 	equal(t, "another digest again: changed", t.addOne(b).Changed, true)
 	equal(t, "the first's digest: changed", t.addOne(again(a)).Changed, false)
+}
+
+// With RefuseChanged a duplicate with another digest is ErrChanged, by identity and
+// by key, of an event that is stored, purged, or in the same batch; nothing of the
+// batch is written. One with the same digest is a duplicate as ever.
+func duplicateRefused(t *tester) {
+	a := keyed("e", "k")
+	t.add(a)
+	t.processed(t.lease("work"))
+	changed := otherBody(a, "work", "second")
+	changed.RefuseChanged = true
+	byKey := otherBody(keyed("other", "k"))
+	byKey.RefuseChanged = true
+	fresh := event("fresh", "work")
+	refused := func(what string, adds ...store.Add) {
+		t.Helper()
+		_, err := t.st.Commit(t.ctx, &store.Batch{Adds: adds})
+		if !errors.Is(err, store.ErrChanged) || !errors.Is(err, store.ErrBadData) {
+			t.Errorf("%s: Commit returned %v, want ErrChanged", what, err)
+		}
+		equal(t, what+": deliveries", len(t.find(store.Filter{Destination: "second"})), 0)
+		equal(t, what+": the good one", len(t.find(store.Filter{EventID: "fresh"})), 0)
+	}
+	refused("by identity", fresh, changed)
+	refused("by key", fresh, byKey)
+	twice := otherBody(fresh, "second")
+	twice.RefuseChanged = true
+	refused("of one batch", fresh, twice)
+
+	same := again(a, "work", "third")
+	same.RefuseChanged = true
+	r := t.addOne(same)
+	equal(t, "same digest: duplicate", r.Duplicate, true)
+	equal(t, "same digest: missing", r.Missing, 1)
+	first := event("first", "work")
+	first.RefuseChanged = true
+	for range 2 { // the same add is no duplicate of its own
+		equal(t, "first: duplicate", t.addOne(first).Duplicate, false)
+	}
+	equal(t, "not known by what was refused: duplicate", t.addOne(fresh).Duplicate, false)
+}
+
+// Of concurrent commits only those with a changed event fail.
+func duplicateRefusedAlone(t *tester) {
+	a := event("e", "work")
+	t.add(a)
+	const n = 40
+	t.together(n, func(ctx context.Context, i int) error {
+		add := event(fmt.Sprint("event ", i), "work")
+		if i%5 == 0 {
+			add = otherBody(a)
+		}
+		add.RefuseChanged = true
+		_, err := t.st.Commit(ctx, &store.Batch{Adds: []store.Add{add}})
+		if refused := errors.Is(err, store.ErrChanged); refused != (i%5 == 0) || !refused && err != nil {
+			return fmt.Errorf("add %d (every fifth is changed): %w", i, err)
+		}
+		return nil
+	})
+	equal(t, "events stored", len(t.find(store.Filter{})), n-n/5+1)
 }
 
 // Targets that the record does not name yet are added, once.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,7 @@ type account struct {
 	states  map[string]store.State // of the deliveries, by event id
 	reasons map[string]string      // of the dead, by event id
 	effects map[string]int         // by event id
+	order   []string               // event ids, as they took effect
 }
 
 func (a account) count(s store.State) (n int) {
@@ -50,6 +52,24 @@ func (a account) problems() (ps []string) {
 		case n > 1:
 			ps = append(ps, fmt.Sprintf("%s: took effect %d times", id, n))
 		}
+	}
+	return ps
+}
+
+// disorder returns where events of one worker took effect in another order than they
+// were acknowledged in, one line each.
+func (a account) disorder() (ps []string) {
+	last := map[string]int{}
+	for _, id := range a.order {
+		worker := bySender(webhook.Event{ID: id})
+		n, err := strconv.Atoi(id[len(worker)+1:])
+		if err != nil {
+			return []string{id + ": no event of a worker's"}
+		}
+		if before, ok := last[worker]; ok && n < before {
+			ps = append(ps, fmt.Sprintf("%s: took effect after number %d", id, before))
+		}
+		last[worker] = max(last[worker], n)
 	}
 	return ps
 }
@@ -92,18 +112,19 @@ func (s *stage) account() account {
 		a.states[d.Record.ID], a.reasons[d.Record.ID] = d.State, d.Reason
 	}
 	require.NoError(t, st.Transact(ctx, func(ctx context.Context, tx *sql.Tx, _ store.Tx) error {
-		rows, err := tx.QueryContext(ctx, "SELECT event, count(*) FROM effect GROUP BY event")
+		rows, err := tx.QueryContext(ctx, "SELECT event FROM effect ORDER BY rowid")
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for rows.Next() {
 			var id string
-			var n int
-			if err := rows.Scan(&id, &n); err != nil {
+			if err := rows.Scan(&id); err != nil {
 				return err
 			}
-			a.effects[id] = n
+			if a.effects[id]++; a.effects[id] == 1 {
+				a.order = append(a.order, id)
+			}
 		}
 		return rows.Err()
 	}))

@@ -15,11 +15,12 @@ import (
 // beside that.
 const kills = 20
 
-// TestKill: whatever was answered 2xx is processed or dead, and nothing takes
-// effect twice.
+// TestKill: whatever was answered 2xx is processed or dead, nothing takes effect
+// twice, and what has an order takes effect in it.
 func TestKill(t *testing.T) {
 	a, suicides := kill(t, "", kills)
 	require.Empty(t, a.problems())
+	require.Empty(t, a.disorder())
 	require.Greater(t, len(a.acked), 100, "too little was sent for the account to mean anything")
 	require.Positive(t, suicides, "it never died at a point of its own")
 	t.Logf("%d killed, %d killed themselves; %d acknowledged, %d processed, %d dead",
@@ -32,10 +33,11 @@ func TestKill_SeesSabotage(t *testing.T) {
 	for sabotage, problem := range map[string]string{
 		ackFirst:      "acknowledged and lost",
 		effectOutside: "took effect 2 times",
+		anyOrder:      "took effect after number",
 	} {
 		t.Run(sabotage, func(t *testing.T) {
 			a, _ := kill(t, sabotage, kills/2)
-			require.Contains(t, strings.Join(a.problems(), "\n"), problem)
+			require.Contains(t, strings.Join(append(a.problems(), a.disorder()...), "\n"), problem)
 		})
 	}
 }

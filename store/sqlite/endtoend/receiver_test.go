@@ -28,6 +28,7 @@ import (
 const (
 	ackFirst      = "ack-before-commit"         // answers, then stores
 	effectOutside = "effect-outside-completion" // takes effect in a transaction of its own, then returns nil
+	anyOrder      = "any-order"                 // has no OrderBy
 )
 
 // poison begins the id of an event whose handler ends the process.
@@ -77,7 +78,11 @@ func receive() error {
 	if err != nil {
 		return err
 	}
-	inbox.Handle("effect", func(ctx context.Context, e webhook.Event) error {
+	share := webhook.HandlerConfig{OrderBy: bySender, SkipDead: true}
+	if sabotage == anyOrder {
+		share = webhook.HandlerConfig{}
+	}
+	inbox.HandleWith("effect", func(ctx context.Context, e webhook.Event) error {
 		die() // before the work
 		if strings.HasPrefix(e.ID, poison) {
 			os.Exit(3) // as a dependency may
@@ -98,7 +103,7 @@ func receive() error {
 		err := transact(ctx, work)
 		die() // between commit and settle
 		return err
-	})
+	}, share)
 
 	verifier, err := provider.StandardWebhooks(secret)
 	if err != nil {
@@ -137,6 +142,15 @@ func receive() error {
 	}
 	end()
 	return <-drained
+}
+
+// bySender orders what one worker of the sender sends: each event after the
+// one before it was acknowledged. The others are in no order.
+func bySender(e webhook.Event) string {
+	if !strings.HasPrefix(e.ID, "evt_") {
+		return ""
+	}
+	return e.ID[:strings.LastIndexByte(e.ID, '_')]
 }
 
 // acknowledgeFirst is the mistake that this test exists to see: 200 now, the
