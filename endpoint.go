@@ -124,6 +124,7 @@ func (ep *Endpoint) check() error {
 var reserved = []string{
 	"Host", "Content-Length", "Transfer-Encoding", "Trailer", "Te", "Connection", "Keep-Alive", "Upgrade", "Expect",
 	"Accept-Encoding", "Content-Encoding", "Proxy-Connection", "Proxy-Authorization", "Proxy-Authenticate",
+	"Idempotency-Key", "X-Idempotency-Key", // net/http would post again by itself; Webhook-Id is that key
 }
 
 // checkHeaders returns what is wrong with headers that are to be sent.
