@@ -89,6 +89,9 @@ func request(ctx context.Context, v webhook.Verifier, target string, e webhook.E
 		r.Host, r.RequestURI = "example.com", target // and no client may have a RequestURI
 	}
 
+	if v.BaseURL != "" { // stands in for whatever host the target names
+		u = &url.URL{Path: u.Path, RawPath: u.RawPath, ForceQuery: u.ForceQuery, RawQuery: u.RawQuery}
+	}
 	signed := &webhook.Request{Method: method, URL: u, Header: headerOf(e), Body: e.Body, Time: at}
 	if err := sign(ctx, v, signed, e); err != nil {
 		return nil, err
