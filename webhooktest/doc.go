@@ -19,10 +19,9 @@
 //				t.Fatalf("answered %d", w.Code)
 //			}
 //			webhooktest.Settle(t, inbox)
-//			for d, err := range inbox.Queue().Find(t.Context(), store.Filter{}) {
-//				if err != nil || d.State != store.Processed {
-//					t.Errorf("%s: %s, %v", d.Record.ID, d.State, err)
-//				}
+//			n, err := inbox.Queue().Count(t.Context(), store.Filter{States: []store.State{store.Processed}}, 2)
+//			if n != 1 || err != nil {
+//				t.Errorf("processed %d, want 1 (%v)", n, err)
 //			}
 //		})
 //	}

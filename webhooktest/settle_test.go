@@ -254,6 +254,7 @@ func TestSettle_ARunThatDoesNotDrain(t *testing.T) {
 		said := judge(t, func(t testing.TB) {
 			webhooktest.Settle(t, inbox)
 			add(t, inbox, event("1", "stuck"))
+			synctest.Wait()
 		})
 		require.Contains(t, said, "end of Run: ")
 		require.Contains(t, said, "still running")
