@@ -62,6 +62,8 @@ func (v *verdict) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
+func (v *verdict) FailNow() { v.Fatal("FailNow") }
+
 func (v *verdict) Fatal(args ...any) {
 	v.Errorf("%s", fmt.Sprint(args...))
 	runtime.Goexit()
@@ -105,28 +107,30 @@ func states(t testing.TB, q *webhook.Queue) map[string]store.State {
 	return all
 }
 
-// post sends a body by c, and returns the answer with its body closed.
-func post(t testing.TB, c *http.Client, url string, body string) (*http.Response, error) {
+// answer is what a client was answered, its body read to the end.
+type answer struct {
+	status   int
+	header   http.Header
+	length   int64 // as announced; -1: not
+	inflated bool
+	body     []byte
+}
+
+// post sends a body by c and reads the answer.
+func post(t testing.TB, c *http.Client, url, body string) (answer, error) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
 	require.NoError(t, err)
-	res, err := c.Do(req)
-	if err == nil {
-		require.NoError(t, res.Body.Close())
-	}
-	return res, err
+	return do(c, req)
 }
 
-// read sends an empty body by c and reads the answer.
-func read(t testing.TB, c *http.Client, url string) (*http.Response, []byte, error) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
-	require.NoError(t, err)
+// do sends req by c and reads the answer.
+func do(c *http.Client, req *http.Request) (answer, error) {
 	res, err := c.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	return res, body, err
+	return answer{res.StatusCode, res.Header, res.ContentLength, res.Uncompressed, body}, err
 }

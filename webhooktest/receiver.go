@@ -47,6 +47,7 @@ type Recorded struct {
 // NewReceiver returns a Receiver for the test t, with its script. The servers, if
 // there are any, end with t.
 func NewReceiver(t testing.TB, script ...Fault) *Receiver {
+	t.Helper()
 	return &Receiver{t: t, script: slices.Clone(script)}
 }
 

@@ -66,13 +66,12 @@ func TestReceiver_Answers(t *testing.T) {
 			{status: 200},
 			{status: 200}, // after the last fault
 		} {
-			res, body, err := read(t, c, url)
+			got, err := post(t, c, url, "")
 			require.NoError(t, err)
-			require.Equal(t, want.status, res.StatusCode)
-			require.Equal(t, http.StatusText(want.status), res.Status[4:])
-			require.Empty(t, body)
+			require.Equal(t, want.status, got.status)
+			require.Empty(t, got.body)
 			if want.header != "" {
-				require.Equal(t, want.value, res.Header.Get(want.header))
+				require.Equal(t, want.value, got.header.Get(want.header))
 			}
 			require.Equal(t, want.status, r.Requests()[i].Status)
 		}
@@ -88,9 +87,8 @@ func TestReceiver_Records(t *testing.T) {
 		require.NoError(t, err)
 		req.Header.Set("Webhook-Id", "msg_1")
 		before := time.Now()
-		res, err := c.Do(req)
+		_, err = do(c, req)
 		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
 
 		require.Len(t, r.Requests(), 1)
 		got := r.Requests()[0]
@@ -101,9 +99,10 @@ func TestReceiver_Records(t *testing.T) {
 		require.Equal(t, http.StatusOK, got.Status)
 		require.WithinRange(t, got.Time, before, time.Now())
 
-		res, err = c.Get(url)
+		req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, url, http.NoBody)
 		require.NoError(t, err)
-		require.NoError(t, res.Body.Close())
+		_, err = do(c, req)
+		require.NoError(t, err)
 		require.Empty(t, r.Requests()[1].Body)
 		require.Equal(t, http.MethodGet, r.Requests()[1].Method)
 	})
@@ -123,12 +122,28 @@ func TestReceiver_SeesRedirectsFollowed(t *testing.T) {
 
 func TestReceiver_Hangs(t *testing.T) {
 	each(t, func(t *testing.T, r *webhooktest.Receiver, c *http.Client, url string) {
-		c.Timeout = 50 * time.Millisecond
-		_, err := post(t, c, url, "body")
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		leave(t, r, c, url)
 		require.Zero(t, r.Requests()[0].Status)
 		require.Equal(t, "body", string(r.Requests()[0].Body))
 	}, webhooktest.Hang())
+}
+
+// leave sends a request by c, and leaves when it has come and nothing was answered.
+func leave(t *testing.T, r *webhooktest.Receiver, c *http.Client, url string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := len(r.Requests())
+	go func() {
+		for len(r.Requests()) == n && ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("body"))
+	require.NoError(t, err)
+	_, err = do(c, req)
+	require.ErrorIs(t, err, context.Canceled)
 }
 
 func TestReceiver_Resets(t *testing.T) {
@@ -144,14 +159,12 @@ func TestReceiver_Resets(t *testing.T) {
 func TestReceiver_IsSlow(t *testing.T) {
 	each(t, func(t *testing.T, r *webhooktest.Receiver, c *http.Client, url string) {
 		begin := time.Now()
-		res, err := post(t, c, url, "")
+		got, err := post(t, c, url, "")
 		require.NoError(t, err)
-		require.Equal(t, http.StatusOK, res.StatusCode)
+		require.Equal(t, http.StatusOK, got.status)
 		require.GreaterOrEqual(t, time.Since(begin), 20*time.Millisecond)
 
-		c.Timeout = 20 * time.Millisecond
-		_, err = post(t, c, url, "")
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		leave(t, r, c, url)
 		require.Zero(t, r.Requests()[1].Status)
 	}, webhooktest.Slow(20*time.Millisecond), webhooktest.Slow(time.Hour))
 }
@@ -159,9 +172,9 @@ func TestReceiver_IsSlow(t *testing.T) {
 func TestReceiver_Drips(t *testing.T) {
 	each(t, func(t *testing.T, _ *webhooktest.Receiver, c *http.Client, url string) {
 		begin := time.Now()
-		_, body, err := read(t, c, url)
+		got, err := post(t, c, url, "")
 		require.NoError(t, err)
-		require.Equal(t, "xxx", string(body))
+		require.Equal(t, "xxx", string(got.body))
 		require.GreaterOrEqual(t, time.Since(begin), 30*time.Millisecond)
 
 		for range 2 { // for long, and for ever
@@ -181,16 +194,16 @@ func TestReceiver_Drips(t *testing.T) {
 func TestReceiver_IsHuge(t *testing.T) {
 	const n = 5<<20 + 3
 	each(t, func(t *testing.T, _ *webhooktest.Receiver, c *http.Client, url string) {
-		res, body, err := read(t, c, url)
+		got, err := post(t, c, url, "")
 		require.NoError(t, err)
-		require.Len(t, body, n)
-		require.EqualValues(t, -1, res.ContentLength)
-		res, body, err = read(t, c, url) // inflated by the transport
+		require.Len(t, got.body, n)
+		require.EqualValues(t, -1, got.length)
+		got, err = post(t, c, url, "") // inflated by the transport
 		require.NoError(t, err)
-		require.Len(t, body, n)
-		require.True(t, res.Uncompressed)
-		require.Empty(t, res.Header.Get("Content-Encoding"))
-		require.EqualValues(t, -1, res.ContentLength)
+		require.Len(t, got.body, n)
+		require.True(t, got.inflated)
+		require.Empty(t, got.header.Get("Content-Encoding"))
+		require.EqualValues(t, -1, got.length)
 	}, webhooktest.Huge(n), webhooktest.Compressed(n))
 }
 
@@ -201,14 +214,11 @@ func TestReceiver_Compressed(t *testing.T) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
 		require.NoError(t, err)
 		req.Header.Set("Accept-Encoding", "identity")
-		res, err := c.Do(req)
+		got, err := do(c, req)
 		require.NoError(t, err)
-		defer res.Body.Close()
-		require.Equal(t, "gzip", res.Header.Get("Content-Encoding"))
-		packed, err := io.ReadAll(res.Body)
-		require.NoError(t, err)
-		require.Less(t, len(packed), n/500)
-		inflated, err := gzip.NewReader(bytes.NewReader(packed))
+		require.Equal(t, "gzip", got.header.Get("Content-Encoding"))
+		require.Less(t, len(got.body), n/500)
+		inflated, err := gzip.NewReader(bytes.NewReader(got.body))
 		require.NoError(t, err)
 		body, err := io.ReadAll(inflated)
 		require.NoError(t, err)
@@ -224,9 +234,9 @@ func TestReceiver_WrongCertificate(t *testing.T) {
 		if strings.HasPrefix(url, "http:") {
 			t.Skip("no certificates there: see below")
 		}
-		res, err := post(t, c, url, "")
+		got, err := post(t, c, url, "")
 		require.NoError(t, err)
-		require.Equal(t, 500, res.StatusCode)
+		require.Equal(t, 500, got.status)
 		for range 2 {
 			_, err = post(t, c, url, "")
 			var host x509.HostnameError
@@ -234,9 +244,9 @@ func TestReceiver_WrongCertificate(t *testing.T) {
 			require.Equal(t, []string{"stranger.invalid"}, host.Certificate.DNSNames)
 		}
 		require.Len(t, r.Requests(), 1, "nothing was sent")
-		res, err = post(t, c, url, "")
+		got, err = post(t, c, url, "")
 		require.NoError(t, err)
-		require.Equal(t, 503, res.StatusCode)
+		require.Equal(t, 503, got.status)
 	}, script...)
 }
 
@@ -259,12 +269,13 @@ func TestReceiver_NoCertificateToBeWrong(t *testing.T) {
 		"server":     func(r *webhooktest.Receiver) (*http.Client, string) { return &http.Client{}, r.URL() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			said := judge(t, func(v testing.TB) {
-				r := webhooktest.NewReceiver(v, webhooktest.WrongCertificate())
+			var err error
+			said := judge(t, func(t testing.TB) {
+				r := webhooktest.NewReceiver(t, webhooktest.WrongCertificate())
 				c, url := client(r)
-				_, err := post(t, c, url, "")
-				require.Error(t, err)
+				_, err = post(t, c, url, "")
 			})
+			require.Error(t, err)
 			require.Contains(t, said, "WrongCertificate is next in the script")
 		})
 	}
@@ -281,7 +292,7 @@ func TestReceiver_InFakeTime(t *testing.T) {
 			by  time.Duration
 			err error
 		}{{2 * time.Hour, context.DeadlineExceeded}, {3 * time.Hour, nil}, {4 * time.Hour, nil}, {6 * time.Hour, context.DeadlineExceeded}} {
-			_, _, err := read(t, c, "https://receiver.example")
+			_, err := post(t, c, "https://receiver.example", "")
 			require.ErrorIs(t, err, want.err)
 			require.Equal(t, want.by, time.Since(begin))
 		}
@@ -304,18 +315,18 @@ func TestReceiver_AClientThatLeft(t *testing.T) {
 	body := &closes{Reader: strings.NewReader("body")}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://receiver.example", body)
 	require.NoError(t, err)
-	_, err = r.RoundTrip(req)
+	_, err = do(&http.Client{Transport: r}, req)
 	require.ErrorIs(t, err, context.Canceled)
 	require.True(t, body.closed, "as http.RoundTripper says")
 	require.Empty(t, r.Requests())
-	res, err := post(t, &http.Client{Transport: r}, "https://receiver.example", "")
+	got, err := post(t, &http.Client{Transport: r}, "https://receiver.example", "")
 	require.NoError(t, err)
-	require.Equal(t, 500, res.StatusCode)
+	require.Equal(t, 500, got.status)
 
 	broken := io.NopCloser(io.MultiReader(strings.NewReader("bo"), errReader{}))
 	req, err = http.NewRequestWithContext(t.Context(), http.MethodPost, "https://receiver.example", broken)
 	require.NoError(t, err)
-	_, err = r.RoundTrip(req)
+	_, err = do(&http.Client{Transport: r}, req)
 	require.ErrorIs(t, err, errBroken)
 }
 
@@ -339,12 +350,14 @@ func (errReader) Read([]byte) (int, error) { return 0, errBroken }
 func TestReceiver_EndsWithItsTest(t *testing.T) {
 	ended := make(chan error, 1)
 	var url string
-	said := judge(t, func(v testing.TB) {
-		r := webhooktest.NewReceiver(v, webhooktest.Hang())
+	said := judge(t, func(t testing.TB) {
+		r := webhooktest.NewReceiver(t, webhooktest.Hang())
 		url = r.URL()
 		require.Equal(t, url, r.URL())
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, http.NoBody)
+		require.NoError(t, err)
 		go func() {
-			_, err := http.Post(url, "text/plain", http.NoBody) //nolint:bodyclose // there is none
+			_, err := do(http.DefaultClient, req)
 			ended <- err
 		}()
 		for len(r.Requests()) == 0 {
@@ -353,7 +366,7 @@ func TestReceiver_EndsWithItsTest(t *testing.T) {
 	})
 	require.Empty(t, said)
 	require.Error(t, <-ended)
-	_, err := http.Post(url, "text/plain", http.NoBody) //nolint:bodyclose // there is none
+	_, err := post(t, http.DefaultClient, url, "")
 	require.ErrorIs(t, err, syscall.ECONNREFUSED)
 }
 
@@ -373,10 +386,7 @@ func TestFault_Panics(t *testing.T) {
 func signedBy(t testing.TB, r *webhooktest.Receiver, v webhook.Verifier, id string) {
 	t.Helper()
 	req := webhooktest.Request(t, v, "https://receiver.example/hooks", webhook.Event{ID: id, Body: []byte(`{"type":"paid"}`)})
-	res, err := (&http.Client{Transport: r, Timeout: time.Second}).Do(req)
-	if err == nil {
-		require.NoError(t, res.Body.Close())
-	}
+	_, _ = do(&http.Client{Transport: r, Timeout: time.Second}, req) // what came of it the receiver tells
 }
 
 func TestReceiver_RequireSigned(t *testing.T) {
@@ -412,9 +422,8 @@ func TestReceiver_RequireSignedMindsTheTime(t *testing.T) {
 	v := webhook.Must(provider.StandardWebhooks(whsec))
 	r := webhooktest.NewReceiver(t)
 	req := webhooktest.RequestAt(t, v, "https://receiver.example", webhook.Event{ID: "1"}, time.Now().Add(-time.Hour))
-	res, err := (&http.Client{Transport: r}).Do(req)
+	_, err := do(&http.Client{Transport: r}, req)
 	require.NoError(t, err)
-	require.NoError(t, res.Body.Close())
 	said := judge(t, func(t testing.TB) { r.RequireSigned(t, v) })
 	require.Contains(t, said, "webhook: stale")
 }
@@ -424,9 +433,8 @@ func TestReceiver_RequireSignedTakesHandshakes(t *testing.T) {
 	v := webhook.Must(provider.Slack("8f742231b10e8888abcd99baac0785a5"))
 	r := webhooktest.NewReceiver(t)
 	req := webhooktest.Request(t, v, "https://receiver.example", webhook.Event{Body: []byte(`{"type":"url_verification","challenge":"x"}`)})
-	res, err := (&http.Client{Transport: r}).Do(req)
+	_, err := do(&http.Client{Transport: r}, req)
 	require.NoError(t, err)
-	require.NoError(t, res.Body.Close())
 	require.Empty(t, r.RequireSigned(t, v))
 }
 

@@ -149,11 +149,11 @@ func sign(ctx context.Context, v webhook.Verifier, r *webhook.Request, e webhook
 // signature. Other refusals may be what is tested.
 func agree(ctx context.Context, v webhook.Verifier, r *webhook.Request, e webhook.Event) error {
 	events, err := v.Verify(ctx, r)
-	switch {
-	case errors.Is(err, webhook.ErrSignature):
+	if errors.Is(err, webhook.ErrSignature) {
 		return fmt.Errorf("what Sign made of it is refused by Check: %w", err)
-	case err != nil || len(events) != 1:
-		return nil //nolint:nilerr // a stale, malformed or too large one, a handshake, or a batch
+	}
+	if len(events) != 1 {
+		return nil // refused as stale, malformed or too large; a handshake; a batch
 	}
 	for _, f := range []struct{ name, want, got string }{
 		{"ID", e.ID, events[0].ID},

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"io"
 	"log"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -149,9 +150,7 @@ func reset(w http.ResponseWriter) {
 
 // write sends the answer, and each piece of its body as it comes.
 func (f Fault) write(w http.ResponseWriter, req *http.Request) {
-	for name, values := range f.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), f.header)
 	var body io.Reader
 	switch {
 	case f.packed != nil:

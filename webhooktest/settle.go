@@ -141,7 +141,7 @@ type work struct {
 }
 
 // rest is how long nothing will happen, as far as is known.
-func (w *work) rest() time.Duration {
+func (w work) rest() time.Duration {
 	if w.busy {
 		return 0
 	}
@@ -183,15 +183,15 @@ func look(ctx context.Context, runs []*run) (work, error) {
 			return w, fmt.Errorf("run: %w", r.err)
 		default:
 		}
-		if err := w.add(ctx, r.Queue()); err != nil {
+		if err := addLeft(ctx, &w, r.Queue()); err != nil {
 			return w, err
 		}
 	}
 	return w, nil
 }
 
-// add adds what is left in q.
-func (w *work) add(ctx context.Context, q *webhook.Queue) error {
+// addLeft adds to w what is left in q.
+func addLeft(ctx context.Context, w *work, q *webhook.Queue) error {
 	stops := map[string]*stops{}
 	for s, err := range q.Destinations(ctx) {
 		if err != nil {

@@ -222,7 +222,7 @@ func TestSettle_ARunThatFails(t *testing.T) {
 		go inbox.Run(t.Context())
 		synctest.Wait()
 		said := judge(t, func(t testing.TB) { webhooktest.Settle(t, inbox) })
-		require.Contains(t, said, "Run was called before")
+		require.Contains(t, said, `webhooktest: Settle: run: webhook: run queue "inbox": Run was called before`)
 	})
 }
 
@@ -231,11 +231,12 @@ func TestSettle_AStoreThatIsClosedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		said := judge(t, func(t testing.TB) {
 			st := memory.New()
-			defer st.Close()
 			inbox := newInboxOn(t, st, webhook.QueueConfig{})
 			inbox.Handle("billing", ok)
 			add(t, inbox, event("1", "billing"))
 			webhooktest.Settle(t, inbox)
+			require.NoError(t, st.Close())
+			time.Sleep(10 * time.Second) // until the engine has noticed
 		})
 		require.Empty(t, said)
 	})
