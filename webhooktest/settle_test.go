@@ -3,6 +3,7 @@ package webhooktest_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -145,17 +146,14 @@ func TestSettle_WaitsForHoldsThatEnd(t *testing.T) {
 // Behind a dead letter of its ordering key a delivery waits for a person.
 func TestSettle_WhatADeadLetterBlocksStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		st := memory.New()
-		inbox := newInboxOn(t, st, webhook.QueueConfig{Retry: fixed(1, time.Hour)})
-		inbox.Handle("billing", fails)
-		for i, key := range []string{"a", "a", "b"} {
-			a := store.Add{
-				Nonce: [16]byte{byte(i + 1)}, Identity: [32]byte{byte(i + 1)}, Queue: "inbox",
-				Record: &store.Record{ID: string(rune('1' + i))},
-				To:     []store.Target{{Destination: "billing", OrderKey: key}},
-			}
-			_, err := st.Commit(t.Context(), &store.Batch{Adds: []store.Add{a}})
-			require.NoError(t, err)
+		inbox := newInbox(t, webhook.QueueConfig{Retry: fixed(1, time.Hour)})
+		inbox.HandleWith("billing", fails, webhook.HandlerConfig{
+			OrderBy: func(e webhook.Event) string { return e.Subject },
+		})
+		for id, key := range []string{"a", "a", "b"} {
+			e := event(strconv.Itoa(id+1), "billing")
+			e.Subject = key
+			add(t, inbox, e)
 		}
 		webhooktest.Settle(t, inbox)
 		require.Equal(t, map[string]store.State{"1": store.Dead, "2": store.Queued, "3": store.Dead}, states(t, inbox.Queue()))
