@@ -1,0 +1,153 @@
+package post
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net/http/httptrace"
+	"sync"
+	"time"
+
+	"github.com/surehook/webhook/internal/guard"
+)
+
+// Steps of a call, as they follow "while".
+const (
+	stepConnection = "waiting for a connection"
+	stepDNS        = "looking up the host"
+	stepConnect    = "connecting"
+	stepTLS        = "shaking hands in TLS"
+	stepAnswer     = "waiting for the answer"
+	stepBody       = "reading the answer"
+)
+
+// watch follows one call through its phases. Several addresses are dialled at
+// once, and a dial may go on when its call has long ended.
+type watch struct {
+	mu                      sync.Mutex
+	step                    string
+	address                 string
+	connected               bool  // one of the addresses
+	ready                   bool  // there is a connection: dials that still run are not this call's
+	dialErr                 error // of an address that the guard let pass
+	dns, connect, tls, wait span
+}
+
+// span is a phase. Zero: it did not begin.
+type span struct{ from, to time.Time }
+
+func (s *span) begin() {
+	if s.from.IsZero() {
+		s.from = time.Now()
+	}
+}
+
+func (s *span) length(now time.Time) time.Duration {
+	switch {
+	case s.from.IsZero():
+		return 0
+	case s.to.IsZero():
+		return now.Sub(s.from)
+	default:
+		return s.to.Sub(s.from)
+	}
+}
+
+// onto returns a context under which a call is followed.
+func (w *watch) onto(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		DNSStart: func(httptrace.DNSStartInfo) {
+			w.dialling(func() { w.step = stepDNS; w.dns.begin() })
+		},
+		DNSDone: func(httptrace.DNSDoneInfo) {
+			w.dialling(func() { w.dns.to = time.Now() })
+		},
+		ConnectStart: func(_, address string) {
+			w.dialling(func() {
+				if !w.connected {
+					w.step, w.address = stepConnect, address
+				}
+				w.connect.begin()
+			})
+		},
+		ConnectDone: func(_, address string, err error) {
+			w.dialling(func() { w.dialled(address, err) })
+		},
+		TLSHandshakeStart: func() {
+			w.dialling(func() { w.step = stepTLS; w.tls.begin() })
+		},
+		TLSHandshakeDone: func(tls.ConnectionState, error) {
+			w.dialling(func() { w.tls.to = time.Now() })
+		},
+		GotConn: w.gotConn,
+		GotFirstResponseByte: func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.wait.to = time.Now()
+		},
+	})
+}
+
+// dialling runs f unless the call has a connection.
+func (w *watch) dialling(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ready {
+		f()
+	}
+}
+
+// dialled notes what became of one address.
+func (w *watch) dialled(address string, err error) {
+	if w.connected {
+		return // another was faster
+	}
+	w.connect.to = time.Now()
+	if err == nil {
+		w.connected, w.address = true, address
+		return
+	}
+	if _, refused := errors.AsType[*guard.Error](err); !refused {
+		w.dialErr = err
+	}
+}
+
+func (w *watch) gotConn(info httptrace.GotConnInfo) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ready, w.step = true, stepAnswer
+	w.wait = span{}
+	w.wait.begin()
+	w.address = info.Conn.RemoteAddr().String()
+	if info.Reused {
+		w.dns, w.connect, w.tls = span{}, span{}, span{}
+	}
+}
+
+// answered notes that what is left is the body.
+func (w *watch) answered() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.step = stepBody
+}
+
+// where returns the step that was reached, the address, and the error of an
+// address that the guard let pass.
+func (w *watch) where() (step, address string, dialErr error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	step = w.step
+	if step == "" {
+		step = stepConnection
+	}
+	return step, w.address, w.dialErr
+}
+
+// report fills in what was seen, with r.Duration gone since r.Start.
+func (w *watch) report(r *Result) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := r.Start.Add(r.Duration)
+	r.Address = w.address
+	r.DNS, r.Connect, r.TLS, r.FirstByte = w.dns.length(now), w.connect.length(now), w.tls.length(now), w.wait.length(now)
+}
