@@ -152,7 +152,7 @@ func zipped(t *testing.T, b []byte) []byte {
 func TestPost_Body(t *testing.T) {
 	const maxRead, keep = 64 << 10, 4 << 10
 	noise := bytes.Repeat([]byte("0123456789abcdef"), maxRead/16)
-	bomb := zipped(t, make([]byte, 50<<20))
+	bomb := zipped(t, make([]byte, 10<<20))
 	empty := zipped(t, nil)
 	isGzip := http.Header{"Content-Encoding": {"gzip"}}
 	for _, test := range []struct {

@@ -197,6 +197,8 @@ func broken(err error) *failure {
 		{"response header list larger than", "the headers of the answer are larger than 64 KiB"},
 		{"invalid header field", "a header of the request is not valid in HTTP"},
 		{"malformed", "the answer is not HTTP"},
+		{"Content-Length", "the answer has no valid length"},
+		{"transfer encoding", "the answer has an unknown transfer encoding"},
 		{"chunk", "the body of the answer has malformed chunks"},
 		{"connection error: ", "the receiver broke the rules of HTTP/2"},
 	} {

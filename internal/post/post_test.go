@@ -218,6 +218,10 @@ func TestPost_BlockedIfAllAddressesAre(t *testing.T) {
 		c.Resolve(dnstest.Resolver(t, func(string) dnstest.Answer { return dnstest.Answer{Addrs: test.addrs} }))
 		r := call(t, c, "http://both.example:"+closed, long)
 		assert.Equal(t, test.class, r.Class, "%v: %v", test.addrs, r.Err)
+		if test.class == post.Refused {
+			assert.Equal(t, "127.0.0.1:"+closed, r.Address)
+			assert.ErrorContains(t, r.Err, r.Address)
+		}
 	}
 }
 
@@ -323,6 +327,27 @@ func TestPost_ManyAddressesAtOnce(t *testing.T) {
 	}
 	calling.Wait()
 	require.Equal(t, 20, calls())
+}
+
+// A receiver's thinking time is seen as such, and not as its network's.
+func TestPost_Phases(t *testing.T) {
+	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(short)
+		w.(http.Flusher).Flush()
+		time.Sleep(short)
+	})
+	c := client(t, post.Config{})
+	c.Resolve(dnstest.Resolver(t, func(string) dnstest.Answer { return dnstest.Answer{Addrs: []string{"127.0.0.1"}} }))
+	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+	for reused := range 2 {
+		r := call(t, c, "http://slow.example:"+port, long)
+		require.NoError(t, r.Err)
+		assert.GreaterOrEqual(t, r.FirstByte, short)
+		assert.GreaterOrEqual(t, r.Duration-r.FirstByte, short/2)
+		assert.Less(t, r.Connect, r.FirstByte)
+		assert.Equal(t, reused == 0, r.DNS > 0)
+		assert.Equal(t, reused == 0, r.Connect > 0)
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
