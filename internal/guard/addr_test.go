@@ -133,6 +133,11 @@ func TestCheckAddr_Switches(t *testing.T) {
 			[]string{"[64:ff9b:1::10.0.0.1]:443", "[64:ff9b:1:1::8.8.8.8]:443", "10.0.0.1:443"},
 		},
 		{
+			"allow a tunnel: likewise", guard.Rules{Allow: prefixes("2001::/32", "2002::/16")},
+			[]string{"[2001::f7f7:f7f7]:443", "[2002:808:808::1]:443"}, // 8.8.8.8, in Teredo inverted
+			[]string{"[2001::f5ff:fffe]:443", "[2001::80ff:fffe]:443", "[2002:a00:1::1]:443"},
+		},
+		{
 			"allow a translator and what is inside", guard.Rules{Allow: prefixes("64:ff9b::/96", "10.0.0.0/8")},
 			[]string{"[64:ff9b::10.0.0.1]:443", "[64:ff9b::8.8.8.8]:443"},
 			[]string{"[64:ff9b::127.0.0.1]:443"},
