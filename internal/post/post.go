@@ -151,7 +151,7 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, rt http.RoundT
 		}
 		rt = c.transport
 	}
-	resp, err := rt.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // read does
+	resp, err := rt.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return err
 	}
