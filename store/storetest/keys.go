@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime/debug"
 	"slices"
 	"testing"
@@ -107,7 +108,7 @@ func (t *keysTester) reserve(owner string, words ...string) []bool {
 	t.Helper()
 	known, err := t.k.Reserve(t.ctx, ownerOf(owner), keysOf(words...), lease)
 	if err != nil {
-		t.Fatalf("Reserve %q by %s: %v", words, owner, err)
+		t.Fatalf("Reserve %s by %s: %v", few(words), owner, err)
 	}
 	if len(known) != len(words) {
 		t.Fatalf("Reserve of %d keys says of %d whether they are known", len(words), len(known))
@@ -115,12 +116,20 @@ func (t *keysTester) reserve(owner string, words ...string) []bool {
 	return known
 }
 
+// few names words, as many as can be read.
+func few(words []string) string {
+	if len(words) > 8 {
+		return fmt.Sprintf("%q… of %d", words[:4], len(words))
+	}
+	return fmt.Sprintf("%q", words)
+}
+
 // takes fails unless owner can reserve words, none of which is known.
 func (t *keysTester) takes(owner string, words ...string) {
 	t.Helper()
 	for i, known := range t.reserve(owner, words...) {
 		if known {
-			t.Fatalf("Reserve %q by %s: %s is known, want it free", words, owner, words[i])
+			t.Fatalf("Reserve %s by %s: %s is known, want it free", few(words), owner, words[i])
 		}
 	}
 }
@@ -130,7 +139,7 @@ func (t *keysTester) refused(owner string, words ...string) {
 	t.Helper()
 	known, err := t.k.Reserve(t.ctx, ownerOf(owner), keysOf(words...), lease)
 	if !errors.Is(err, store.ErrReserved) {
-		t.Fatalf("Reserve %q by %s: %v and %v, want ErrReserved", words, owner, known, err)
+		t.Fatalf("Reserve %s by %s: %t and %v, want ErrReserved", few(words), owner, known, err)
 	}
 }
 
