@@ -4,8 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
-
-	"github.com/surehook/webhook/store"
 )
 
 // Advance moves the store's clock.
@@ -44,9 +42,9 @@ func (s *Store) LockWriter() (unlock func()) {
 // others use the store.
 func (s *Store) CountKeysCommits() *atomic.Int64 {
 	n := new(atomic.Int64)
-	s.keys = store.NewGroup(func(ctx context.Context, calls []*keysCall) ([]keysAnswer, error) {
+	s.keys = newKeysGroup(func(ctx context.Context, calls []*keysCall) ([]keysAnswer, error) {
 		n.Add(1)
 		return s.writeKeys(ctx, calls)
-	}, store.GroupConfig[*keysCall]{})
+	})
 	return n
 }

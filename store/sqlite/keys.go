@@ -24,6 +24,13 @@ ON CONFLICT (key) DO UPDATE SET owner = excluded.owner, known = excluded.known, 
 DELETE FROM webhook_key WHERE key IN (SELECT key FROM webhook_key WHERE until <= ? ORDER BY until LIMIT ?)`
 )
 
+// keysGroup joins calls of one file.
+type keysGroup = store.Group[*keysCall, keysAnswer]
+
+func newKeysGroup(write func(ctx context.Context, calls []*keysCall) ([]keysAnswer, error)) *keysGroup {
+	return store.NewGroup(write, store.GroupConfig[*keysCall]{Items: func(c *keysCall) int { return len(c.keys) }})
+}
+
 // keysCall is one call of Reserve, Confirm or Release.
 type keysCall struct {
 	do    func(*keysWork, *keysCall) (keysAnswer, error)

@@ -66,7 +66,7 @@ type Store struct {
 	file string // prefix of delivery ids
 
 	group  *store.Group[*store.Batch, *store.Results]
-	keys   *store.Group[*keysCall, keysAnswer]
+	keys   *keysGroup
 	writer *writer
 	read   *sql.DB // connections that cannot write
 	engine engineLock
@@ -117,7 +117,7 @@ func open(ctx context.Context, path string, c Config) (*Store, error) {
 	s.engine.path = path + ".engine"
 	s.wake.store = s
 	s.group = store.NewGroup(s.write, store.GroupConfig[*store.Batch]{Items: (*store.Batch).Len, Bytes: size, Patience: patience})
-	s.keys = store.NewGroup(s.writeKeys, store.GroupConfig[*keysCall]{Items: func(c *keysCall) int { return len(c.keys) }})
+	s.keys = newKeysGroup(s.writeKeys)
 
 	var err error
 	if s.writer, err = openWriter(ctx, path, c.WALLimit); err != nil {
