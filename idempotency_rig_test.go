@@ -25,6 +25,7 @@ type faultyKeys struct {
 	kept store.Keys
 
 	mu       sync.Mutex
+	before   func(ctx context.Context) error // each Reserve
 	reserve  func(real func() ([]bool, error)) ([]bool, error)
 	confirm  func(real func() error) error
 	release  func(real func() error) error
@@ -36,8 +37,13 @@ func (k *faultyKeys) Reserve(ctx context.Context, owner [16]byte, keys [][32]byt
 	real := func() ([]bool, error) { return k.kept.Reserve(ctx, owner, keys, lease) }
 	k.mu.Lock()
 	k.reserves++
-	f := k.reserve
+	f, before := k.reserve, k.before
 	k.mu.Unlock()
+	if before != nil {
+		if err := before(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if f == nil {
 		return real()
 	}

@@ -253,6 +253,12 @@ func TestDeduplicate_ReservationLost(t *testing.T) {
 				k.reserve = func(func() ([]bool, error)) ([]bool, error) { return nil, errors.New("down") }
 			})
 		}, time.Minute},
+		"the store fails later": {func(_ *testing.T, d *dedupRig) {
+			time.Sleep(25 * time.Second) // it was prolonged at 20 s
+			d.keys.on(func(k *faultyKeys) {
+				k.reserve = func(func() ([]bool, error)) ([]bool, error) { return nil, errors.New("down") }
+			})
+		}, 80 * time.Second},
 		"the store hangs": {func(_ *testing.T, d *dedupRig) {
 			d.keys.on(func(k *faultyKeys) {
 				k.reserve = func(real func() ([]bool, error)) ([]bool, error) {
@@ -305,6 +311,28 @@ func TestDeduplicate_RenewalTriedAgain(t *testing.T) {
 		})
 		require.Equal(t, http.StatusOK, (<-answered).Code)
 		require.Greater(t, n, 30)
+		require.Empty(t, d.logs.having(t, "level", "WARN"))
+	})
+}
+
+// One that hangs is given up in time for another.
+func TestDeduplicate_RenewalHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDedupRig(t, webhook.DedupConfig{}, func(http.ResponseWriter, *http.Request) { time.Sleep(10 * time.Minute) })
+		answered := make(chan *httptest.ResponseRecorder)
+		go func() { answered <- d.send("1") }()
+		synctest.Wait()
+		n := 0
+		d.keys.on(func(k *faultyKeys) {
+			k.before = func(ctx context.Context) error {
+				if n++; n%2 == 0 {
+					return nil
+				}
+				<-ctx.Done()
+				return ctx.Err()
+			}
+		})
+		require.Equal(t, http.StatusOK, (<-answered).Code)
 		require.Empty(t, d.logs.having(t, "level", "WARN"))
 	})
 }
