@@ -221,7 +221,7 @@ func (u *unit) free(ctx context.Context, keys [][32]byte) {
 	}
 }
 
-func (u *unit) failed(ctx context.Context, what string, err error) {
+func (u *unit) failed(ctx context.Context, what observe.ReservationFailure, err error) {
 	u.obs.ReservationFailed(ctx, what, u.v.source, u.c.Space, err)
 }
 

@@ -54,15 +54,24 @@ func (o *Observer) Handled(ctx context.Context, r *store.Record, secretID string
 	log.LogAttrs(ctx, slog.LevelInfo, handledText[h.Status], attrs...)
 }
 
-// Messages of ReservationFailed.
+// ReservationFailure is what a store of keys could not do.
+type ReservationFailure uint8
+
+// The failures.
 const (
-	ReservationLost = "webhook reservation lost: the handler's context was ended"
-	NotConfirmed    = "webhook event handled and not confirmed: if it comes again it is handled again"
-	NotReleased     = "webhook reservation not released: the event is refused until it runs out"
+	ReservationLost ReservationFailure = iota
+	NotConfirmed
+	NotReleased
 )
 
-// ReservationFailed records at WARN what a store of keys could not do.
-func (o *Observer) ReservationFailed(ctx context.Context, message, source, space string, err error) {
-	attrs := []slog.Attr{slog.String(KeySource, source), slog.String(KeySpace, space), slog.String(KeyError, Clean(err.Error()))}
-	o.Logger().LogAttrs(ctx, slog.LevelWarn, message, attrs...)
+var reservationFailedText = map[ReservationFailure]string{
+	ReservationLost: "webhook reservation lost: the handler's context was ended",
+	NotConfirmed:    "webhook event handled and not confirmed: if it comes again it is handled again",
+	NotReleased:     "webhook reservation not released: the event is refused until it runs out",
+}
+
+// ReservationFailed records at WARN that f has happened to a request of source.
+func (o *Observer) ReservationFailed(ctx context.Context, f ReservationFailure, source, space string, err error) {
+	o.Logger().LogAttrs(ctx, slog.LevelWarn, reservationFailedText[f],
+		slog.String(KeySource, source), slog.String(KeySpace, space), slog.String(KeyError, Clean(err.Error())))
 }
