@@ -26,14 +26,14 @@ func ExampleDeduplicate() {
 	for _, id := range []string{"order_1", "order_1", "order_2"} {
 		w := httptest.NewRecorder()
 		route.ServeHTTP(w, order(id, "two apples"))
-		fmt.Println(id, w.Code, w.Header().Get("Webhook-Duplicate"))
+		fmt.Printf("%s: %d, duplicate %q\n", id, w.Code, w.Header().Get("Webhook-Duplicate"))
 	}
 	// Output:
 	// shipped order_1
-	// order_1 202
-	// order_1 200 true
+	// order_1: 202, duplicate ""
+	// order_1: 200, duplicate "true"
 	// shipped order_2
-	// order_2 202
+	// order_2: 202, duplicate ""
 }
 
 // Events go to a queue of one's own, and the sender is answered 200 when they are
@@ -55,12 +55,12 @@ func ExampleForward() {
 	for _, id := range []string{"order_1", "order_2"} {
 		w := httptest.NewRecorder()
 		route.ServeHTTP(w, order(id, "two apples"))
-		fmt.Println(id, w.Code, w.Header().Get("Retry-After"))
+		fmt.Printf("%s: %d, again after %q s\n", id, w.Code, w.Header().Get("Retry-After"))
 	}
 	fmt.Println(len(queue), "in the queue")
 	// Output:
-	// order_1 200
-	// order_2 503 5
+	// order_1: 200, again after "" s
+	// order_2: 503, again after "5" s
 	// 1 in the queue
 }
 
