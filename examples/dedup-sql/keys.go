@@ -79,7 +79,7 @@ func (k *Keys) each(ctx context.Context, keys [][32]byte, f func(tx *sql.Tx, i i
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // does nothing after Commit
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
 	now := k.now().UnixMicro()
 	byDigest := func(a, b int) int { return bytes.Compare(keys[a][:], keys[b][:]) }
 	for _, i := range slices.SortedFunc(maps.Keys(maps.Collect(slices.All(keys))), byDigest) {

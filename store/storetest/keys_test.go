@@ -2,7 +2,7 @@ package storetest_test
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -179,4 +179,4 @@ func private(k *brokenKeys) {
 }
 
 // errFull is what a driver says of a statement with too many parameters.
-var errFull = fmt.Errorf("too many SQL variables")
+var errFull = errors.New("too many SQL variables")
