@@ -216,6 +216,16 @@ type clock struct{}
 func (clock) Add(any) {}
 
 func open(testing.TB) store.Store { return nil }
+
+func publish(context.Context, []webhook.Event) error { return nil }
+
+// Keys is a store.Keys of somebody's own.
+type Keys struct {
+	store.Keys
+	clock clock
+}
+
+func openKeys(testing.TB) store.Keys { return nil }
 `
 
 // aroundAcme is the sender that a page declares itself.
