@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,7 +84,30 @@ func TestLeak(t *testing.T) {
 		pass(time.Hour)()
 		s.st.failing.Store(true)
 		send("/webhooks/marked", nil)
+		_, err := inbox.Add(t.Context(), webhook.Event{Source: "marked", ID: "2", Body: []byte(markedPayload), To: []string{"fine"}})
+		require.Error(t, err)
+		errs := []error{err}
 		s.st.failing.Store(false)
+		for _, e := range []webhook.Event{
+			{Source: "marked", ID: strings.Repeat(markedPayload, 1000), To: []string{"fine"}},
+			{Source: "marked", ID: "3", Body: []byte(markedPayload), To: []string{"nobody"}},
+		} {
+			_, err := inbox.Add(t.Context(), e)
+			errs = append(errs, err)
+		}
+		for _, header := range []http.Header{
+			{"Authorization": {markedBearer}},
+			{"Webhook-Id": {"1"}, "Webhook-Timestamp": {markedPayload}, "Webhook-Signature": {"v1," + markedBearer}},
+			{"Webhook-Id": {"1"}, "Webhook-Timestamp": {strconv.FormatInt(time.Now().Unix(), 10)}, "Webhook-Signature": {"v1," + markedBearer}},
+		} {
+			_, err := v.Verify(t.Context(), &webhook.Request{Method: "POST", Header: header, Body: []byte(markedPayload)})
+			errs = append(errs, err)
+		}
+		_, err = provider.StandardWebhooks("whsec_" + markedSecret)
+		for _, err := range append(errs, err) {
+			require.Error(t, err)
+			answers.WriteString(err.Error())
+		}
 		end()
 		require.NoError(t, <-ran)
 

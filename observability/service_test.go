@@ -238,17 +238,26 @@ func (s *service) traffic(wait func()) {
 	wait()
 }
 
-// fallible is a store that fails when it is told to.
+// fallible is a store that fails when it is told to, and takes its time to settle.
 type fallible struct {
 	store.Store
 	failing atomic.Bool
+	settles atomic.Pointer[func(*store.Results) error] // what else becomes of a settle
 }
 
 func (f *fallible) Commit(ctx context.Context, b *store.Batch) (*store.Results, error) {
 	if f.failing.Load() {
 		return nil, errors.New("disk full")
 	}
-	return f.Store.Commit(ctx, b)
+	if len(b.Settles) == 0 {
+		return f.Store.Commit(ctx, b)
+	}
+	time.Sleep(time.Millisecond)
+	res, err := f.Store.Commit(ctx, b)
+	if change := f.settles.Load(); change != nil && err == nil {
+		err = (*change)(res)
+	}
+	return res, err
 }
 
 // lockedBuffer is a buffer for many goroutines.

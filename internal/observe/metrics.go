@@ -7,6 +7,7 @@ import (
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 
 	"github.com/surehook/webhook/store"
 )
@@ -78,25 +79,26 @@ func sets[K comparable](attributes func(K) []attribute.KeyValue, bounded func(K)
 	return newMade(func(k K) *set { return setOf(attributes(k)) }, bounded)
 }
 
+// An instrument that cannot be made is reported to the handler that the program
+// has for errors of OpenTelemetry's, and measures nothing: a library must not end
+// because of that.
 func counter(m metric.Meter, name, unit, description string) metric.Int64Counter {
 	c, err := m.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
-	report(err)
+	if err != nil {
+		otel.Handle(err)
+		return noop.Int64Counter{}
+	}
 	return c
 }
 
 func histogram(m metric.Meter, name string, buckets []float64, description string) metric.Float64Histogram {
 	h, err := m.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(description),
 		metric.WithExplicitBucketBoundaries(buckets...))
-	report(err)
-	return h
-}
-
-// report hands an error of OpenTelemetry's to the handler that the program has
-// for those: a library must not end because it is not measured.
-func report(err error) {
 	if err != nil {
 		otel.Handle(err)
+		return noop.Float64Histogram{}
 	}
+	return h
 }
 
 func (k receipt) bounded() receipt         { k.source = other; return k }

@@ -2,9 +2,11 @@ package observe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/surehook/webhook/store"
@@ -43,22 +45,16 @@ func (o *Observer) Watch(st store.Store, queue string, serves map[string]int) (e
 	for _, operation := range [...]string{StoreAdd, StoreClaim, StoreSettle, StoreRenew, StorePurge} {
 		o.storeFailures(context.Background(), queue, operation, 0)
 	}
-	var err error
-	w.count, err = o.meter.Int64ObservableUpDownCounter(nameDeliveries, metric.WithUnit("{delivery}"),
-		metric.WithDescription("Deliveries that are queued, processing or dead, approximately."))
-	report(err)
-	w.blocked, err = o.meter.Int64ObservableUpDownCounter(nameBlocked, metric.WithUnit("{key}"),
-		metric.WithDescription("Ordering keys that wait for a person, since their head is dead."))
-	report(err)
-	w.oldest, err = o.meter.Float64ObservableGauge(nameOldest, metric.WithUnit("s"),
-		metric.WithDescription("Age of the oldest delivery that is queued; zero: none is."))
-	report(err)
-	w.blockedAge, err = o.meter.Float64ObservableGauge(nameBlockedAge, metric.WithUnit("s"),
-		metric.WithDescription("How long the first of the blocked ordering keys has been so; zero: none is."))
-	report(err)
-	r, err := o.meter.RegisterCallback(w.observe, w.count, w.blocked, w.oldest, w.blockedAge)
-	report(err)
-	return func() { report(r.Unregister()) }
+	r, err := w.register(o.meter)
+	if err != nil {
+		otel.Handle(err)
+		return func() {}
+	}
+	return func() {
+		if err := r.Unregister(); err != nil {
+			otel.Handle(err)
+		}
+	}
 }
 
 // watch observes one queue.
@@ -70,6 +66,23 @@ type watch struct {
 
 	count, blocked     metric.Int64ObservableUpDownCounter
 	oldest, blockedAge metric.Float64ObservableGauge
+}
+
+// register makes the instruments, and has them observed together.
+func (w *watch) register(m metric.Meter) (metric.Registration, error) {
+	var errs [4]error
+	w.count, errs[0] = m.Int64ObservableUpDownCounter(nameDeliveries, metric.WithUnit("{delivery}"),
+		metric.WithDescription("Deliveries that are queued, processing or dead, approximately."))
+	w.blocked, errs[1] = m.Int64ObservableUpDownCounter(nameBlocked, metric.WithUnit("{key}"),
+		metric.WithDescription("Ordering keys that wait for a person, since their head is dead."))
+	w.oldest, errs[2] = m.Float64ObservableGauge(nameOldest, metric.WithUnit("s"),
+		metric.WithDescription("Age of the oldest delivery that is queued; zero: none is."))
+	w.blockedAge, errs[3] = m.Float64ObservableGauge(nameBlockedAge, metric.WithUnit("s"),
+		metric.WithDescription("How long the first of the blocked ordering keys has been so; zero: none is."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, err
+	}
+	return m.RegisterCallback(w.observe, w.count, w.blocked, w.oldest, w.blockedAge)
 }
 
 // Bounds of one observation: those who collect metrics wait for it.
