@@ -123,8 +123,7 @@ func keysOf(m metricdata.Metrics) []string {
 	return slices.Sorted(maps.Keys(keys))
 }
 
-// The types of errors are those of the page: of refusals the constants in
-// internal/refusal, of the rest what the traffic shows.
+// The types of errors are those of the page, in the code and in what is emitted.
 func TestPage_ErrorTypes(t *testing.T) {
 	page := map[string]bool{}
 	for _, row := range tables(t, "`error.type`") {
@@ -132,16 +131,39 @@ func TestPage_ErrorTypes(t *testing.T) {
 			page[name] = true
 		}
 	}
-	causes := 0
-	inspect(t, "../internal/refusal/refusal.go", func(n ast.Node) {
-		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Values) == 1 {
-			if text, ok := literal(spec.Values[0]); ok {
-				causes++
+	known := func(texts ...ast.Expr) (n int) {
+		for _, e := range texts {
+			if text, ok := literal(e); ok {
 				require.Contains(t, page, text)
+				n++
+			}
+		}
+		return n
+	}
+	causes, reasons, classes := 0, 0, 0
+	inspect(t, "../internal/refusal/refusal.go", func(n ast.Node) {
+		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Names) == 1 {
+			causes += known(spec.Values...)
+		}
+	})
+	inspect(t, "../inbox.go", func(n ast.Node) {
+		if set, ok := n.(*ast.AssignStmt); ok {
+			if of, ok := set.Lhs[0].(*ast.Ident); ok && of.Name == "reason" {
+				reasons += known(set.Rhs[0])
 			}
 		}
 	})
-	require.Greater(t, causes, 10, "the causes were not found")
+	inspect(t, "../process.go", func(n ast.Node) {
+		if f, ok := n.(*ast.FuncDecl); ok && f.Name.Name == "class" {
+			ast.Inspect(f, func(n ast.Node) bool {
+				if r, ok := n.(*ast.ReturnStmt); ok {
+					classes += known(r.Results...)
+				}
+				return true
+			})
+		}
+	})
+	require.Equal(t, []bool{true, true, true}, []bool{causes > 10, reasons > 4, classes > 3}, "they were not found: %d, %d, %d", causes, reasons, classes)
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t)
 		s.traffic(pass(5 * time.Second))
@@ -194,8 +216,8 @@ func TestPage_LogRecords(t *testing.T) {
 	require.ElementsMatch(t, slices.Collect(maps.Keys(code)), page)
 }
 
-// messages returns those of log records that n has: a call's text, or the values
-// of a map of them.
+// messages returns those of log records that n has: a call's text, the values of a
+// map of them, constants.
 func messages(n ast.Node) (texts []string) {
 	var from []ast.Expr
 	switch n := n.(type) {
@@ -209,6 +231,8 @@ func messages(n ast.Node) (texts []string) {
 		}
 	case *ast.KeyValueExpr:
 		from = []ast.Expr{n.Value}
+	case *ast.ValueSpec:
+		from = n.Values
 	}
 	for _, e := range from {
 		if text, ok := literal(e); ok && strings.HasPrefix(text, "webhook ") {

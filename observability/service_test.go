@@ -45,7 +45,7 @@ const (
 const (
 	billing = "billing" // fails twice, then succeeds
 	audit   = "audit"   // succeeds
-	crm     = "crm"     // always fails, until it is mended
+	crm     = "crm"     // always fails, until it is mended; in the order of what stands before a "/" in an id
 	ignores = "ignores" // discards
 	later   = "later"   // asks for time once
 )
@@ -99,12 +99,15 @@ func start(t testing.TB) *service {
 		return nil
 	})
 	s.handle(audit, func(store.Delivery) error { return nil })
-	s.handle(crm, func(store.Delivery) error {
+	s.inbox.HandleWith(crm, s.handler(crm, func(store.Delivery) error {
 		if !s.mended.Load() {
 			return errors.New("crm: 500 Internal Server Error")
 		}
 		return nil
-	})
+	}), webhook.HandlerConfig{OrderBy: func(e webhook.Event) string {
+		key, _, _ := strings.Cut(e.ID, "/")
+		return key
+	}})
 	s.handle(ignores, func(store.Delivery) error { return webhook.Discard("test mode") })
 	s.handle(later, func(d store.Delivery) error {
 		if d.Token == 1 {
@@ -131,14 +134,19 @@ func start(t testing.TB) *service {
 	return s
 }
 
-// handle registers a handler that takes its time.
+// handle registers a handler.
 func (s *service) handle(name string, h func(d store.Delivery) error) {
-	s.inbox.Handle(name, func(ctx context.Context, _ webhook.Event) error {
+	s.inbox.Handle(name, s.handler(name, h))
+}
+
+// handler returns a handler that takes its time.
+func (s *service) handler(name string, h func(d store.Delivery) error) webhook.Handler {
+	return func(ctx context.Context, _ webhook.Event) error {
 		d, _ := webhook.Current(ctx)
 		s.handled.Store(fmt.Sprintf("%s %d", name, d.Token), api.SpanContextFromContext(ctx))
 		time.Sleep(took)
 		return h(d)
-	})
+	}
 }
 
 // arrival is what otelhttp does: a span for each request.
