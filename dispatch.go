@@ -232,7 +232,7 @@ func (d *Dispatcher) Send(ctx context.Context, events ...Event) ([]Stored, error
 	}
 	took := time.Since(start)
 	for k := range added {
-		d.obs.EventStored(ctx, d.c.Queue.Name, adds[k].Record, &added[k], "", took)
+		d.obs.EventSent(ctx, d.c.Queue.Name, adds[k].Record, &added[k], took)
 	}
 	return d.stored(adds, added), nil
 }
@@ -284,6 +284,7 @@ func (d *Dispatcher) adds(ctx context.Context, w store.Tx, events []Event) (adds
 		if a.Record, err = recordOf(in); err != nil {
 			return nil, nil, fmt.Errorf("webhook: send event %d: %w", k, err)
 		}
+		a.Record.Trace = observe.Traceparent(ctx, e.Headers.Get("Traceparent"))
 		adds[k], kept[k] = a, keptOf(in, a.Record)
 	}
 	return adds, kept, nil

@@ -164,8 +164,9 @@ func importsOf(block string) string {
 // snippetImports are those that a fragment may use.
 var snippetImports = []string{
 	"context", "crypto", "crypto/hmac", "crypto/sha256", "database/sql", "encoding/hex", "errors", "fmt",
-	"net/http", "net/http/httptest", "net/url", "os", "strconv", "strings", "testing", "time",
-	root, root + "/provider", root + "/signature", root + "/store", root + "/store/sqlite", root + "/store/storetest",
+	"net/http", "net/http/httptest", "net/url", "os", "strconv", "strings", "testing", "testing/synctest", "time",
+	root, root + "/provider", root + "/signature", root + "/store", root + "/store/memory", root + "/store/sqlite",
+	root + "/store/storetest", root + "/webhooktest",
 }
 
 // around is what the fragments leave out.
@@ -215,6 +216,16 @@ type clock struct{}
 func (clock) Add(any) {}
 
 func open(testing.TB) store.Store { return nil }
+
+func publish(context.Context, []webhook.Event) error { return nil }
+
+// Keys is a store.Keys of somebody's own.
+type Keys struct {
+	store.Keys
+	clock clock
+}
+
+func openKeys(testing.TB) store.Keys { return nil }
 `
 
 // aroundAcme is the sender that a page declares itself.

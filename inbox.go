@@ -285,7 +285,7 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if len(v.events) > 0 {
 		if err := i.receive(r, v, rc.names); err != nil {
-			rc.refuse(w, r, v.source, err, time.Since(start))
+			rc.refuse(w, r, v, err, time.Since(start))
 			return
 		}
 	}
@@ -298,7 +298,7 @@ func (i *Inbox) receive(r *http.Request, v *verified, names []string) error {
 	if err != nil {
 		return fmt.Errorf("webhook: receive: %w", err)
 	}
-	in := intake{names: names, horizon: v.horizon, arrival: came}
+	in := intake{names: names, preset: v.preset, horizon: v.horizon, arrival: came}
 	if i.c.Carry != nil {
 		if in.carried, err = carriedOf(i.c.Carry(r)); err != nil {
 			return fmt.Errorf("webhook: receive: %w", err)
@@ -331,7 +331,7 @@ const (
 )
 
 // refuse answers a request whose events are not stored, and says why in the log.
-func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string, err error, took time.Duration) {
+func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, v *verified, err error, took time.Duration) {
 	reason, status, text, after := "store", http.StatusServiceUnavailable, "try again later", retryAfterFailure
 	switch {
 	case errors.Is(err, ErrQueueFull):
@@ -350,7 +350,9 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, source string
 	if after != "" {
 		w.Header().Set("Retry-After", after)
 	}
-	rc.inbox.obs.Rejected(r.Context(), observe.Rejection{Source: source, Reason: reason, Status: status, Err: err, Took: took})
+	rc.inbox.obs.Rejected(r.Context(), observe.Rejection{
+		Source: v.source, Preset: v.preset, Reason: reason, Status: status, Err: err, Took: took,
+	})
 	http.Error(w, text, status)
 }
 
@@ -378,6 +380,7 @@ func (i *Inbox) Add(ctx context.Context, events ...Event) ([]Stored, error) {
 // intake is what events that come in together have in common.
 type intake struct {
 	names   []string          // of the handlers, for events without To
+	preset  string            // of their verifier
 	horizon time.Duration     // how long their sender retries
 	arrival *arrival          // nil: they came without a request
 	carried map[string]string // by InboxConfig.Carry
@@ -396,6 +399,7 @@ func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, e
 		if err != nil {
 			return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
 		}
+		a.Record.Trace = observe.Traceparent(ctx, h.event.Headers.Get("Traceparent"))
 		adds[k], kept[k] = a, h
 	}
 	added, err := i.engine.Add(ctx, adds, kept)
@@ -410,7 +414,7 @@ func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, e
 			ID: adds[k].Record.ID, Deliveries: len(a.Deliveries),
 			Duplicate: a.Duplicate && a.Missing == 0, Changed: a.Changed,
 		}
-		i.obs.EventStored(ctx, i.c.Queue.Name, adds[k].Record, a, events[k].Proof.SecretID, took)
+		i.obs.EventStored(ctx, i.c.Queue.Name, in.preset, adds[k].Record, a, events[k].Proof.SecretID, took)
 	}
 	return stored, nil
 }

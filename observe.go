@@ -3,18 +3,30 @@ package webhook
 import (
 	"log/slog"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/surehook/webhook/internal/observe"
 )
 
-// Telemetry is where log records go; the zero value takes slog.Default.
+// Telemetry is where log records, spans and metrics go; the zero value takes
+// slog.Default and OpenTelemetry's global providers.
 //
 // Every finished attempt is one record at INFO, and so is every received event,
 // unless it is attempted at once: then its own record is DEBUG, since that of the
 // attempt follows. Refused requests are records at WARN (limited in rate, with a
-// count of those left out), dead letters at ERROR, the rest is DEBUG. No record
-// holds a payload, a secret or a signature.
+// count of those left out), dead letters at ERROR, the rest is DEBUG. Every attempt
+// is a span "process NAME", the root of a trace of its own, which is linked to the
+// span of the request that brought the event, or to the sender's traceparent. What
+// is measured is listed in docs/observability.md. Nothing of it holds a payload, a
+// secret or a signature.
+//
+// The global providers may be set later, by otel.SetTracerProvider and
+// otel.SetMeterProvider; what came before is not measured.
 type Telemetry struct {
 	Logger *slog.Logger
+	Tracer trace.TracerProvider
+	Meter  metric.MeterProvider
 }
 
-func (t Telemetry) observer() *observe.Observer { return observe.New(t.Logger) }
+func (t Telemetry) observer() *observe.Observer { return observe.New(t.Logger, t.Tracer, t.Meter) }

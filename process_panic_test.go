@@ -146,6 +146,7 @@ func TestProcess_HandlerThatIgnoresItsContext(t *testing.T) {
 		r.inbox.Handle("audit", others.takes(time.Second))
 		r.run()
 		r.add(event("1", "stuck"))
+		synctest.Wait() // it has its slot
 		for i := range 30 {
 			r.add(event(string(rune('a'+i)), "audit"))
 		}

@@ -119,7 +119,7 @@ func recordOf(in handed) (*store.Record, error) {
 	}
 	return &store.Record{
 		Tenant: e.Tenant, Source: e.Source, ID: e.ID, Type: e.Type, Subject: e.Subject,
-		Time: stored(e.Time), Trace: traceparent(e.Headers), Head: encoded, Body: e.Body,
+		Time: stored(e.Time), Head: encoded, Body: e.Body,
 	}, nil
 }
 
@@ -215,14 +215,4 @@ func digestOf(parts ...string) [sha256.Size]byte {
 		buf = append(buf, p...)
 	}
 	return sha256.Sum256(buf)
-}
-
-// traceparent returns the W3C header of that name, if it has the length of its
-// only version: https://www.w3.org/TR/trace-context/#traceparent-header
-func traceparent(h http.Header) string {
-	const length = len("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
-	if t := h.Get("Traceparent"); len(t) == length {
-		return t
-	}
-	return ""
 }

@@ -88,15 +88,6 @@ func TestRecord_FormatIsStable(t *testing.T) {
 	require.JSONEq(t, `{"h":{"Content-Type":["text/plain"]},"p":{"id":true,"secret":"k1"}}`, string(a.Record.Head))
 }
 
-func TestRecord_Trace(t *testing.T) {
-	const good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	for value, want := range map[string]string{good: good, "": "", good + "-x": "", good[1:]: ""} {
-		a, err := written(handed{event: Event{ID: "1", Headers: http.Header{"Traceparent": {value}}}}, 0)
-		require.NoError(t, err)
-		require.Equal(t, want, a.Record.Trace)
-	}
-}
-
 func TestEventOf_ErasedAndBroken(t *testing.T) {
 	e, err := EventOf(&store.Record{ID: "1", Type: "t"})
 	require.NoError(t, err)

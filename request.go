@@ -26,6 +26,8 @@ type Request struct {
 	tolerance time.Duration // the verifier's, as in Verifier.Tolerance
 	tried     int           // secrets that Try was offered to
 	fitted    *Secret       // noted by Try
+	timed     bool          // Fresh was asked
+	ahead     time.Duration // by how much the time that it was asked about is ahead of Time
 }
 
 // PathValue returns what the mux's wildcard matched, as [http.Request.PathValue]:
@@ -40,6 +42,12 @@ func (r *Request) PathValue(name string) string {
 // Fresh returns [ErrStale] unless t is within the verifier's tolerance of r.Time,
 // on either side. It says something about a time only if that is signed.
 func (r *Request) Fresh(t time.Time) error {
+	at := r.Time
+	if at.IsZero() {
+		at = time.Now()
+	}
+	ahead := t.Sub(at) // saturates, so that no far-off time wraps around
+	r.timed, r.ahead = true, ahead
 	tolerance := r.tolerance
 	switch {
 	case tolerance < 0:
@@ -47,11 +55,6 @@ func (r *Request) Fresh(t time.Time) error {
 	case tolerance == 0:
 		tolerance = defaultTolerance
 	}
-	at := r.Time
-	if at.IsZero() {
-		at = time.Now()
-	}
-	ahead := t.Sub(at) // saturates, so that no far-off time wraps around
 	if -tolerance <= ahead && ahead <= tolerance {
 		return nil
 	}
@@ -94,6 +97,7 @@ func (r *Request) Try(ok func(s Secret) bool) bool {
 // begin makes r ready for a check, whatever it was used for before.
 func (r *Request) begin(tolerance time.Duration) {
 	r.tolerance, r.tried, r.fitted = tolerance, 0, nil
+	r.timed, r.ahead = false, 0
 	if r.Time.IsZero() {
 		r.Time = time.Now()
 	}

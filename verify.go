@@ -53,9 +53,9 @@ func Verify(source string, v Verifier) func(http.Handler) http.Handler {
 	return newRoute(source, v).middleware
 }
 
-// Events returns what Verify found in the request with that context. Behind
-// Verify it is never nil; it is empty where the sender sent a valid batch of
-// none. Without Verify it is nil: the handler stands in the wrong place, and must
+// Events returns what Verify found in the request with that context, and behind
+// [Deduplicate] only what is new of it. Behind Verify it is never nil; it is empty
+// where the sender sent a valid batch of none. Without Verify it is nil: the handler stands in the wrong place, and must
 // not believe the request.
 func Events(ctx context.Context) []Event {
 	if v := verifiedFrom(ctx); v != nil {
@@ -67,6 +67,7 @@ func Events(ctx context.Context) []Event {
 // verified is what Verify leaves in a request's context.
 type verified struct {
 	source   string
+	preset   string // Verifier.Preset
 	events   []Event
 	horizon  time.Duration // Verifier.Horizon
 	hide     []string      // Verifier.Hide
@@ -96,7 +97,9 @@ func newRoute(source string, v Verifier) *route {
 	if err := v.complete(); err != nil {
 		panic(fmt.Sprintf("webhook: Verify %q: %v", source, err))
 	}
-	return &route{source: source, verifier: v, observer: v.Telemetry.observer(), readTimeout: readTimeout}
+	observer := v.Telemetry.observer()
+	observer.Route(source, v.Preset)
+	return &route{source: source, verifier: v, observer: observer, readTimeout: readTimeout}
 }
 
 func (rt *route) middleware(next http.Handler) http.Handler {
@@ -111,7 +114,7 @@ func (rt *route) middleware(next http.Handler) http.Handler {
 			return
 		}
 		ctx := context.WithValue(r.Context(), verifiedKey{}, &verified{
-			source: rt.source, events: events, horizon: rt.verifier.Horizon, hide: rt.verifier.Hide, observer: rt.observer,
+			source: rt.source, preset: rt.verifier.Preset, events: events, horizon: rt.verifier.Horizon, hide: rt.verifier.Hide, observer: rt.observer,
 		})
 		r = r.WithContext(ctx)
 		restore(r, body)
@@ -132,7 +135,9 @@ func (rt *route) verify(w http.ResponseWriter, r *http.Request, arrived time.Tim
 	}
 	bodyHasCome()
 	request := Request{Method: r.Method, URL: urlOf(r), Header: r.Header, Body: body, Time: arrived, http: r}
+	begun := time.Now()
 	events, err = v.verify(r.Context(), &request)
+	rt.checked(&request, events, err, time.Since(begun))
 	if err != nil {
 		return nil, nil, hint(err, r, body)
 	}
@@ -142,6 +147,33 @@ func (rt *route) verify(w http.ResponseWriter, r *http.Request, arrived time.Tim
 		}
 	}
 	return body, events, nil
+}
+
+// checked measures a check. A time that was refused counts for the skew only if
+// it is signed: anybody can send others.
+func (rt *route) checked(r *Request, events []Event, err error, took time.Duration) {
+	if err != nil && isHandshake(err) {
+		return
+	}
+	c := observe.Check{
+		Source: rt.source, Preset: rt.verifier.Preset, Accepted: err == nil, Took: took,
+		Signed: r.timed, Ahead: r.ahead,
+	}
+	switch {
+	case err != nil:
+		c.Signed = r.timed && errors.Is(err, ErrStale) && (r.fitted != nil || rt.verifier.Keyless)
+	case len(events) > 0:
+		c.Secret = events[0].Proof.SecretID
+	case r.fitted != nil:
+		c.Secret = r.fitted.String()
+	}
+	rt.observer.Checked(r.http.Context(), c)
+}
+
+// isHandshake reports whether err is the answer to a handshake.
+func isHandshake(err error) bool {
+	var a *Answer
+	return errors.As(err, &a) && a.Err == nil
 }
 
 // end answers a request that goes no further.
@@ -155,7 +187,7 @@ func (rt *route) end(w http.ResponseWriter, r *http.Request, err error, took tim
 		default: // the body has come
 		}
 		rt.observer.Rejected(r.Context(), observe.Rejection{
-			Source: rt.source, Reason: string(cause), Status: a.Status, Err: a.Err, Took: took,
+			Source: rt.source, Preset: rt.verifier.Preset, Reason: string(cause), Status: a.Status, Err: a.Err, Took: took,
 		})
 	}
 	a.write(w)

@@ -18,6 +18,10 @@
 // until they succeed or the delivery is a dead letter that a person can redrive.
 // No crash loses what was answered 2xx.
 //
+// A handler that does its work before it answers stands behind [Deduplicate]
+// instead, which handles an event once; [Forward] hands events to a queue of one's
+// own.
+//
 //	st, err := sqlite.Open(ctx, "webhooks.db", sqlite.Config{})
 //	…
 //	inbox, err := webhook.NewInbox(st, webhook.InboxConfig{})

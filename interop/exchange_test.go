@@ -33,7 +33,8 @@ var signers = map[string]signer{
 		h := s.sign(t, secrets[0], body, at)
 		for _, secret := range secrets[1:] {
 			entry := s.sign(t, secret, body, at).Get(s.header)
-			h.Set(s.header, h.Get(s.header)+s.separator+entry[strings.Index(entry, s.version):])
+			_, signature, _ := strings.Cut(entry, s.version)
+			h.Set(s.header, h.Get(s.header)+s.separator+s.version+signature)
 		}
 		return message{h, body}
 	},
@@ -184,8 +185,8 @@ var tamperings = []tampering{
 		return true
 	}),
 	change("another signature", func(s sdk, m *message) bool {
-		good := m.header.Get(s.header)
-		m.header.Set(s.header, good[:strings.Index(good, s.version)]+s.wrong())
+		before, _, _ := strings.Cut(m.header.Get(s.header), s.version)
+		m.header.Set(s.header, before+s.wrong())
 		return true
 	}),
 	change("another version's signature", func(s sdk, m *message) bool {

@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// leased is the delivery of a handler's context, and CompleteIn's mark beside it.
+// leased is the context of a handler: its delivery, and CompleteIn's mark beside
+// it. One for each attempt, hence one allocation.
 type leased struct {
+	context.Context
 	delivery   *Delivery
 	start      time.Time
 	completing atomic.Bool
@@ -22,7 +24,14 @@ type (
 // WithLeased returns a context whose delivery is d, which its caller holds a
 // lease on. The engine calls it before each attempt.
 func WithLeased(ctx context.Context, d *Delivery) context.Context {
-	return context.WithValue(ctx, leasedKey{}, &leased{delivery: d, start: time.Now()})
+	return &leased{Context: ctx, delivery: d, start: time.Now()}
+}
+
+func (l *leased) Value(key any) any {
+	if key == (leasedKey{}) {
+		return l
+	}
+	return l.Context.Value(key)
 }
 
 // Leased returns the delivery that is being attempted under ctx, nil if there

@@ -46,8 +46,9 @@ func main() {
 	flag.Parse()
 	c.secret = os.Getenv("PARCEL_SECRET")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, c); err != nil {
+	err := run(ctx, c)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "custom-verifier:", err)
 		os.Exit(1)
 	}

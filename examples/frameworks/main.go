@@ -37,11 +37,12 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	port := flag.Int("port", 8081, "the first of four `ports`; 0: any that are free")
 	flag.Parse()
 	gin.SetMode(gin.ReleaseMode)
-	if err := run(ctx, *port); err != nil {
+	err := run(ctx, *port)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "frameworks:", err)
 		os.Exit(1)
 	}

@@ -22,7 +22,7 @@ func TestServers_GenuineIsProcessed(t *testing.T) {
 		require.Equal(t, "shop", e.Source)
 		require.Equal(t, "msg_1", e.ID)
 		require.Equal(t, "order.paid", e.Type)
-		require.Equal(t, payload, string(e.Body))
+		require.Equal(t, []byte(payload), e.Body) //nolint:testifylint // byte for byte
 		require.Equal(t, "application/json", e.Headers.Get("Content-Type"))
 		require.NotContains(t, e.Headers, "Webhook-Signature")
 		r.nothingMore(1)

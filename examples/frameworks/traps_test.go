@@ -91,7 +91,7 @@ func TestFiber_BoundBeforeVerify(t *testing.T) {
 	})
 	status, _ := r.post("/webhooks/shop", shopSecret, "msg_1", payload)
 	require.Equal(t, http.StatusOK, status)
-	require.Equal(t, payload, string(r.processed().Body))
+	require.Equal(t, []byte(payload), r.processed().Body) //nolint:testifylint // byte for byte
 	r.nothingMore(1)
 }
 

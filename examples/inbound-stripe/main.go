@@ -35,8 +35,9 @@ func main() {
 	file := flag.String("file", "webhooks.db", "SQLite `file` of events and payments")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *address, *file); err != nil {
+	err := run(ctx, *address, *file)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "inbound-stripe:", err)
 		os.Exit(1)
 	}

@@ -108,6 +108,7 @@ func TestService_StoppedUnderWay(t *testing.T) {
 	answer := bufio.NewReader(conn)
 	res, err := http.ReadResponse(answer, req)
 	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
 	require.Equal(t, http.StatusContinue, res.StatusCode, "the service waits for the body")
 
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))

@@ -35,8 +35,8 @@ func main() {
 	tenant := flag.String("rotate", "", "make a new secret for this `tenant`, and end")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	err := run(ctx, *address, *events, *tenants, *tenant)
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "tenants:", err)
 		os.Exit(1)

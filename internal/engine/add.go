@@ -55,7 +55,7 @@ func (e *Engine) commitAdds(ctx context.Context, b *store.Batch, start time.Time
 	var pause *backoff.ExponentialBackOff
 	for {
 		res, err := e.st.Commit(ctx, b)
-		e.health.note(ctx, err)
+		e.note(ctx, observe.StoreAdd, err)
 		if err == nil && len(res.Adds) != len(b.Adds) {
 			err = errors.New("webhook: the store forgot to answer an add")
 		}

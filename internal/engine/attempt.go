@@ -59,6 +59,7 @@ func (e *Engine) attempt(l *lease) {
 		return
 	}
 	defer e.finish(l, &out) // deferred, since a handler may leave by runtime.Goexit
+	l.ctx, l.at = e.obs.Begin(l.ctx, l.d)
 	e.do(l.ctx, l.d, l.event, &out)
 }
 
@@ -141,16 +142,16 @@ func (e *Engine) settle(l *lease, out Outcome) {
 		Delivery: l.d.ID, Token: l.d.Token, To: out.To, Reason: out.Reason, After: out.After,
 		Spend: out.Spend, Defer: out.Defer, Unblock: out.Unblock, Attempt: out.Attempt,
 	}
+	if s.Attempt != nil {
+		s.Attempt.TraceID = l.at.TraceID()
+	}
 	_, completing := store.Leased(l.ctx)
 	r, err := e.commitSettle(s, out.Hold)
-	log := e.obs.Logger()
 	switch {
 	case err != nil:
-		log.Error("webhook delivery not settled: it will be attempted again", observe.KeyQueue, e.c.Queue,
-			observe.KeyDelivery, l.d.ID, observe.KeyDestination, observe.Clean(l.d.Destination), observe.KeyError, err)
+		e.obs.NotSettled(l.ctx, l.d, s.Attempt, l.at, err)
 	case r == store.LeaseLost:
-		log.Warn("webhook lease lost: another worker has the delivery", observe.KeyQueue, e.c.Queue,
-			observe.KeyDelivery, l.d.ID, observe.KeyDestination, observe.Clean(l.d.Destination), observe.KeyAttempt, l.d.Token)
+		e.obs.LeaseLost(l.ctx, l.d, s.Attempt, l.at)
 	case r == store.AlreadySettled && completing:
 		// Its own transaction committed: that alone completes it.
 		a := store.Attempt{}
@@ -158,9 +159,9 @@ func (e *Engine) settle(l *lease, out Outcome) {
 			a = *s.Attempt
 		}
 		a.Outcome, a.Err, a.Class = store.OutcomeProcessed, "", ""
-		e.obs.Attempted(l.ctx, l.d, &store.Settle{To: store.Processed, Attempt: &a})
+		e.obs.Attempted(l.ctx, l.d, &store.Settle{To: store.Processed, Attempt: &a}, l.at)
 	default:
-		e.obs.Attempted(l.ctx, l.d, &s)
+		e.obs.Attempted(l.ctx, l.d, &s, l.at)
 		if s.To == store.Queued && s.After < e.c.Poll {
 			time.AfterFunc(s.After, e.slots.call) // sooner than the poll comes round
 		}
@@ -178,7 +179,7 @@ func (e *Engine) commitSettle(s store.Settle, hold *store.Hold) (store.Result, e
 			b.Holds = []store.Hold{*hold}
 		}
 		res, err := e.st.Commit(e.settleWork, b)
-		e.health.note(e.settleWork, err)
+		e.note(e.settleWork, observe.StoreSettle, err)
 		switch {
 		case err == nil && len(res.Settles) == 1:
 			r = res.Settles[0]

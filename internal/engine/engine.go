@@ -116,7 +116,9 @@ func (e *Engine) Run(ctx context.Context) error {
 		return fmt.Errorf("webhook: run queue %q: Run was called before", e.c.Queue)
 	}
 	defer e.state.Store(ended)
-	e.slots.serve(e.c.Limits(), e.c.Other)
+	limits := e.c.Limits()
+	e.slots.serve(limits, e.c.Other)
+	defer e.obs.Watch(e.st, e.c.Queue, limits)()
 	var cancelWork context.CancelCauseFunc
 	e.work, cancelWork = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelWork(errDrained)
@@ -255,7 +257,7 @@ func (e *Engine) claimOnce(ctx context.Context, c store.Claim) ([]store.Delivery
 	timed, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	ds, err := e.st.Claim(timed, e.c.Queue, c)
-	e.health.note(ctx, err)
+	e.note(ctx, observe.StoreClaim, err)
 	return ds, err
 }
 

@@ -17,18 +17,27 @@ type health struct {
 	asked time.Time // when the store was last probed
 }
 
-// note records the outcome of a use of the store by a caller with ctx. What the
-// caller brought about says nothing of the store: bad data, or that ctx ended. A
-// write that took too long for the store itself does.
-func (h *health) note(ctx context.Context, err error) {
+// note records the outcome of a use of the store by a caller with ctx, and
+// returns whether the store failed. What the caller brought about says nothing of
+// the store: bad data, or that ctx ended. A write that took too long for the store
+// itself does.
+func (h *health) note(ctx context.Context, err error) (failed bool) {
 	switch {
 	case err == nil:
 	case ctx.Err() != nil, errors.Is(err, store.ErrBadData), errors.Is(err, store.ErrInTransaction):
-		return
+		return false
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.err = err
+	return err != nil
+}
+
+// note records the outcome of an operation of the store, and counts a failure.
+func (e *Engine) note(ctx context.Context, operation string, err error) {
+	if e.health.note(ctx, err) && !errors.Is(err, store.ErrBusy) {
+		e.obs.StoreFailed(ctx, e.c.Queue, operation)
+	}
 }
 
 // probeAfter is how long a failure stands before the store is asked again.

@@ -16,6 +16,7 @@ type lease struct {
 	d      *store.Delivery
 	event  any             // for the attempt, see Attempt
 	ctx    context.Context // of the attempt: ends with the lease, and with the drain
+	at     observe.Attempt // once it has begun
 	cancel context.CancelCauseFunc
 	ended  bool // guarded by custody.mu
 
@@ -169,7 +170,7 @@ func (e *Engine) renewSome(ctx context.Context, ls []*lease) error {
 	timed, cancel := context.WithTimeout(ctx, e.c.Lease/3)
 	defer cancel()
 	res, err := e.st.Commit(timed, b)
-	e.health.note(ctx, err)
+	e.note(ctx, observe.StoreRenew, err)
 	if err != nil {
 		return err
 	}

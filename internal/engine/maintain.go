@@ -42,6 +42,7 @@ func (e *Engine) purge(ctx context.Context) {
 		n, err := e.st.Purge(ctx, e.c.Queue, e.c.Retention)
 		if err != nil {
 			if ctx.Err() == nil {
+				e.obs.StoreFailed(ctx, e.c.Queue, observe.StorePurge)
 				e.obs.Logger().WarnContext(ctx, "webhook purge fails", observe.KeyQueue, e.c.Queue, observe.KeyError, err)
 			}
 			return

@@ -102,7 +102,8 @@ func TestCheckAddr_Switches(t *testing.T) {
 		opened, refused []string
 	}{
 		{
-			"development", guard.Rules{Development: true},
+			"development",
+			guard.Rules{Development: true},
 			[]string{"127.0.0.1:443", "127.9.9.9:3000", "[::1]:80", "[::ffff:127.0.0.1]:80", "8.8.8.8:1"},
 			[]string{
 				"10.0.0.1:443", "192.168.1.1:443", "169.254.169.254:80", "0.0.0.0:80", "[::]:80", "[fc00::1]:443", "[fe80::1]:443",
@@ -110,7 +111,8 @@ func TestCheckAddr_Switches(t *testing.T) {
 			},
 		},
 		{
-			"allow a network", guard.Rules{Allow: prefixes("10.1.0.0/16")},
+			"allow a network",
+			guard.Rules{Allow: prefixes("10.1.0.0/16")},
 			[]string{"10.1.0.0:443", "10.1.255.255:8443", "[::ffff:10.1.2.3]:443", "8.8.8.8:443"},
 			[]string{
 				"10.0.255.255:443", "10.2.0.0:443", "10.1.2.3:80", "10.1.2.3:22", "127.0.0.1:443", "192.168.0.1:443",
@@ -118,42 +120,56 @@ func TestCheckAddr_Switches(t *testing.T) {
 			},
 		},
 		{
-			"allow an address", guard.Rules{Allow: prefixes("fd12::1/128")},
+			"allow an address",
+			guard.Rules{Allow: prefixes("fd12::1/128")},
 			[]string{"[fd12::1]:443"},
 			[]string{"[fd12::2]:443", "[fd12::]:443", "[fd12::1%eth0]:443"},
 		},
 		{
-			"allow loopback, and not http's port", guard.Rules{Allow: prefixes("127.0.0.1/32", "::1/128")},
+			"allow loopback, and not http's port",
+			guard.Rules{Allow: prefixes("127.0.0.1/32", "::1/128")},
 			[]string{"127.0.0.1:443", "[::1]:443"},
 			[]string{"127.0.0.2:443", "127.0.0.1:80"},
 		},
 		{
-			"allow a translator: what is inside has to be public or named", guard.Rules{Allow: prefixes("64:ff9b:1::/96")},
+			"allow a translator: what is inside has to be public or named",
+			guard.Rules{Allow: prefixes("64:ff9b:1::/96")},
 			[]string{"[64:ff9b:1::8.8.8.8]:443"},
 			[]string{"[64:ff9b:1::10.0.0.1]:443", "[64:ff9b:1:1::8.8.8.8]:443", "10.0.0.1:443"},
 		},
 		{
-			"allow a translator and what is inside", guard.Rules{Allow: prefixes("64:ff9b::/96", "10.0.0.0/8")},
+			"allow a tunnel: likewise",
+			guard.Rules{Allow: prefixes("2001::/32", "2002::/16")},
+			[]string{"[2001::f7f7:f7f7]:443", "[2002:808:808::1]:443"}, // 8.8.8.8, in Teredo inverted
+			[]string{"[2001::f5ff:fffe]:443", "[2001::80ff:fffe]:443", "[2002:a00:1::1]:443"},
+		},
+		{
+			"allow a translator and what is inside",
+			guard.Rules{Allow: prefixes("64:ff9b::/96", "10.0.0.0/8")},
 			[]string{"[64:ff9b::10.0.0.1]:443", "[64:ff9b::8.8.8.8]:443"},
 			[]string{"[64:ff9b::127.0.0.1]:443"},
 		},
 		{
-			"deny wins over public", guard.Rules{Deny: prefixes("8.8.8.0/24", "2606:4700::/32")},
+			"deny wins over public",
+			guard.Rules{Deny: prefixes("8.8.8.0/24", "2606:4700::/32")},
 			[]string{"8.8.4.4:443"},
 			[]string{"8.8.8.8:443", "[::ffff:8.8.8.8]:443", "[64:ff9b::8.8.8.8]:443", "[2606:4700::1111]:443"},
 		},
 		{
-			"deny wins over allow", guard.Rules{Allow: prefixes("10.0.0.0/8", "64:ff9b:1::/96"), Deny: prefixes("10.0.0.1/32", "9.9.9.9/32")},
+			"deny wins over allow",
+			guard.Rules{Allow: prefixes("10.0.0.0/8", "64:ff9b:1::/96"), Deny: prefixes("10.0.0.1/32", "9.9.9.9/32")},
 			[]string{"10.0.0.2:443", "[64:ff9b:1::8.8.8.8]:443"},
 			[]string{"10.0.0.1:443", "[64:ff9b:1::9.9.9.9]:443"},
 		},
 		{
-			"deny wins over development", guard.Rules{Development: true, Deny: prefixes("127.0.0.1/32")},
+			"deny wins over development",
+			guard.Rules{Development: true, Deny: prefixes("127.0.0.1/32")},
 			[]string{"127.0.0.2:443"},
 			[]string{"127.0.0.1:443"},
 		},
 		{
-			"ports", guard.Rules{Ports: []uint16{9443}},
+			"ports",
+			guard.Rules{Ports: []uint16{9443}},
 			[]string{"8.8.8.8:9443"},
 			[]string{"8.8.8.8:443", "8.8.8.8:8443", "10.0.0.1:9443"},
 		},

@@ -90,9 +90,9 @@ func (r Rules) checkScheme(scheme string) error {
 	case scheme == "https", scheme == "http" && r.Development:
 		return nil
 	case scheme == "http":
-		return &Error{Target: "http", Reason: "the scheme is not https", Setting: Development}
+		return &Error{Reason: "the scheme is http", Setting: Development}
 	default:
-		return &Error{Reason: "the scheme is not https"}
+		return &Error{Reason: "the scheme is neither https nor http"}
 	}
 }
 

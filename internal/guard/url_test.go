@@ -153,6 +153,14 @@ func TestCheckURL_NamesTheSetting(t *testing.T) {
 	}
 }
 
+// Userinfo is named as what it is: the fix is another than for a typo.
+func TestCheckURL_NamesUserinfo(t *testing.T) {
+	for _, raw := range []string{"https://user:pass@good.example/", "https://good.example@127.0.0.1/", "https://@good.example/"} {
+		_, err := guard.Rules{}.CheckURL(raw)
+		assert.ErrorContains(t, err, "userinfo", raw)
+	}
+}
+
 // Of a URL that is refused its credentials are not shown, wherever they are.
 func TestCheckURL_ErrorsShowNoSecret(t *testing.T) {
 	for _, raw := range []string{

@@ -1,5 +1,5 @@
-// Package observe is the only place that names what is emitted: the keys,
-// messages and levels of log records.
+// Package observe is the only place that names what is emitted: log records
+// (observe.go), spans (spans.go) and metrics (names.go, metrics.go, queue.go).
 package observe
 
 import (
@@ -11,6 +11,10 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/surehook/webhook/store"
 )
@@ -53,9 +57,13 @@ const (
 // reason: a flood of forgeries must not become a flood of records.
 const rejectEvery = 10 * time.Second
 
-// Observer emits records. Safe for concurrent use.
+// Observer emits records, spans and metrics. Safe for concurrent use.
 type Observer struct {
-	log *slog.Logger // nil: slog.Default at each record
+	log    *slog.Logger // nil: slog.Default at each record
+	tracer trace.Tracer
+	meter  metric.Meter
+	inst   *instruments
+	starts *made[destination, startOf]
 
 	mu      sync.Mutex
 	rejects map[rejectKey]*rejectCount // by route and reason: both from short, fixed lists
@@ -66,9 +74,23 @@ type rejectKey struct{ source, reason string }
 // rejectCount is how many records were left out since the last.
 type rejectCount struct{ suppressed int }
 
-// New returns an Observer that writes to l; nil: slog.Default.
-func New(l *slog.Logger) *Observer {
-	return &Observer{log: l, rejects: map[rejectKey]*rejectCount{}}
+// New returns an Observer that writes to l, t and m; nil: slog.Default and
+// OpenTelemetry's global providers, which may be set later.
+func New(l *slog.Logger, t trace.TracerProvider, m metric.MeterProvider) *Observer {
+	if t == nil {
+		t = otel.GetTracerProvider()
+	}
+	if m == nil {
+		m = otel.GetMeterProvider()
+	}
+	meter := m.Meter(scope, metric.WithSchemaURL(schemaURL))
+	return &Observer{
+		log:    l,
+		tracer: t.Tracer(scope, trace.WithSchemaURL(schemaURL)),
+		meter:  meter, inst: newInstruments(meter),
+		starts:  newMade(startsOf, destination.bounded),
+		rejects: map[rejectKey]*rejectCount{},
+	}
 }
 
 // Logger returns where the records go, for those that are about no event.
@@ -79,11 +101,39 @@ func (o *Observer) Logger() *slog.Logger {
 	return o.log
 }
 
-// EventStored records that an event was received and stored (status queued), or
+// EventStored counts and records that an event was received and stored (status queued), or
 // known already (duplicate), or stored for nobody (received). If all its
 // deliveries are being attempted already the record is DEBUG: that of the attempt,
-// which follows, says as much.
-func (o *Observer) EventStored(ctx context.Context, queue string, r *store.Record, a *store.Added, secretID string, took time.Duration) {
+// which follows, says as much. preset is its verifier's, empty without one.
+func (o *Observer) EventStored(ctx context.Context, queue, preset string, r *store.Record, a *store.Added, secretID string, took time.Duration) {
+	outcome := accepted
+	if a.Duplicate && a.Missing == 0 {
+		outcome = Duplicate
+	}
+	o.received(ctx, receipt{r.Source, preset, outcome, ""}, 1)
+	o.stored(ctx, inbound, queue, r, a, secretID, took)
+}
+
+// EventSent records that an event is stored, to be sent, or was known already.
+func (o *Observer) EventSent(ctx context.Context, queue string, r *store.Record, a *store.Added, took time.Duration) {
+	o.stored(ctx, outbound, queue, r, a, "", took)
+}
+
+// direction is the way of an event.
+type direction uint8
+
+const (
+	inbound direction = iota
+	outbound
+)
+
+// storedText has the messages of stored by direction.
+var storedText = map[direction]string{
+	inbound:  "webhook event received",
+	outbound: "webhook event to be sent",
+}
+
+func (o *Observer) stored(ctx context.Context, way direction, queue string, r *store.Record, a *store.Added, secretID string, took time.Duration) {
 	level := slog.LevelInfo
 	if waiting := func(d store.Delivery) bool { return d.Token == 0 }; len(a.Deliveries) > 0 && !a.Duplicate && !slices.ContainsFunc(a.Deliveries, waiting) {
 		level = slog.LevelDebug
@@ -109,12 +159,16 @@ func (o *Observer) EventStored(ctx context.Context, queue string, r *store.Recor
 	if a.Changed {
 		attrs = append(attrs, slog.String(KeyReason, "known with another body: the first one stays"))
 	}
-	log.LogAttrs(ctx, level, "webhook event received", attrs...)
+	log.LogAttrs(ctx, level, storedText[way], attrs...)
 }
 
-// Attempted records a finished attempt of d, as its settle says. Those that
-// were handed back without a try are DEBUG.
-func (o *Observer) Attempted(ctx context.Context, d *store.Delivery, s *store.Settle) {
+// Attempted ends, counts and records a finished attempt of d, as its settle says.
+// Those that were handed back without a try are DEBUG.
+func (o *Observer) Attempted(ctx context.Context, d *store.Delivery, s *store.Settle, at Attempt) {
+	outcome, errorType := outcomeOf(s), errorTypeOf(s)
+	o.ran(ctx, d, s.Attempt, outcome, errorType)
+	o.led(ctx, d, s.To, outcome)
+	at.end(s.Attempt, outcome, errorType, textOf(s))
 	level, status := slog.LevelInfo, Failed
 	switch s.To {
 	case store.Processed:
@@ -169,18 +223,38 @@ var attemptedText = map[string]string{
 	Discarded: "webhook delivery discarded",
 }
 
+// LeaseLost ends, counts and records an attempt of d whose outcome is void: another
+// worker has the delivery.
+func (o *Observer) LeaseLost(ctx context.Context, d *store.Delivery, a *store.Attempt, at Attempt) {
+	o.ran(ctx, d, a, Failed, errorLeaseLost)
+	at.end(a, Failed, errorLeaseLost, store.ErrLeaseLost.Error())
+	o.Logger().LogAttrs(ctx, slog.LevelWarn, "webhook lease lost: another worker has the delivery", slog.String(KeyQueue, d.Queue),
+		slog.String(KeyDelivery, d.ID), slog.String(KeyDestination, Clean(d.Destination)), slog.Uint64(KeyAttempt, d.Token))
+}
+
+// NotSettled ends, counts and records an attempt of d whose outcome the store did
+// not take.
+func (o *Observer) NotSettled(ctx context.Context, d *store.Delivery, a *store.Attempt, at Attempt, err error) {
+	o.ran(ctx, d, a, Failed, errorNotSettled)
+	at.end(a, Failed, errorNotSettled, err.Error())
+	o.Logger().LogAttrs(ctx, slog.LevelError, "webhook delivery not settled: it will be attempted again", slog.String(KeyQueue, d.Queue),
+		slog.String(KeyDelivery, d.ID), slog.String(KeyDestination, Clean(d.Destination)), slog.String(KeyError, Clean(err.Error())))
+}
+
 // Rejection is a request that was refused before any event was believed.
 type Rejection struct {
 	Source string // the route's
+	Preset string // the verifier's
 	Reason string // from a short, fixed list: signature, stale, malformed, too_large, method, …
 	Status int    // that was answered
 	Err    error  // the diagnosis; holds no payload, secret or signature
 	Took   time.Duration
 }
 
-// Rejected records a refused request at WARN: the first of its source and
+// Rejected counts a refused request and records it at WARN: the first of its source and
 // reason at once, those that follow within ten seconds as a count.
 func (o *Observer) Rejected(ctx context.Context, r Rejection) {
+	o.received(ctx, receipt{r.Source, r.Preset, Rejected, r.Reason}, 1)
 	k := rejectKey{r.Source, r.Reason}
 	o.mu.Lock()
 	if c := o.rejects[k]; c != nil {

@@ -152,7 +152,7 @@ func zipped(t *testing.T, b []byte) []byte {
 func TestPost_Body(t *testing.T) {
 	const maxRead, keep = 64 << 10, 4 << 10
 	noise := bytes.Repeat([]byte("0123456789abcdef"), maxRead/16)
-	bomb := zipped(t, make([]byte, 50<<20))
+	bomb := zipped(t, make([]byte, 10<<20))
 	empty := zipped(t, nil)
 	isGzip := http.Header{"Content-Encoding": {"gzip"}}
 	for _, test := range []struct {
@@ -244,6 +244,8 @@ func TestPost_Limits(t *testing.T) {
 // they end within the limit.
 func TestPost_ConnectionsAreUsedAgain(t *testing.T) {
 	noise := strings.Repeat("a", 64<<10)
+	bomb := zipped(t, make([]byte, 10<<20)) // as it comes it is within the limit
+	require.Less(t, len(bomb), 64<<10)
 	for _, test := range []struct {
 		name   string
 		answer func(w http.ResponseWriter)
@@ -269,6 +271,10 @@ func TestPost_ConnectionsAreUsedAgain(t *testing.T) {
 			w.Header().Set("Content-Encoding", "gzip")
 			w.Write(append(zipped(t, []byte("thanks"))[:18], noise[:10000]...))
 		}, 1},
+		{"gzip bomb", func(w http.ResponseWriter) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Write(bomb)
+		}, 10},
 		{"larger than is read", func(w http.ResponseWriter) { io.WriteString(w, noise+noise) }, 10},
 	} {
 		t.Run(test.name, func(t *testing.T) {

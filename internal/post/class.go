@@ -53,11 +53,11 @@ func classify(ctx context.Context, err error, w *watch) *failure {
 		return f
 	}
 	step, address, dialErr := w.where()
-	if f := blocked(err, dialErr); f != nil {
-		return f
-	}
-	if _, ok := errors.AsType[*guard.Error](err); ok {
-		err = dialErr // that of the address that might have been called
+	if refusal, ok := errors.AsType[*guard.Error](err); ok {
+		if dialErr == nil {
+			return &failure{class: Blocked, text: refusal.Error(), err: refusal}
+		}
+		err = dialErr // of an address that may be called: a host that is down will be back
 	}
 	if f := ended(ctx, step); f != nil {
 		return f
@@ -70,25 +70,15 @@ func classify(ctx context.Context, err error, w *watch) *failure {
 	return &failure{class: Protocol, text: fmt.Sprintf("the transport failed with an error of type %T while %s", innermost(err), step)}
 }
 
-// blocked holds if the guard refused, and of several addresses all: a host
-// whose public address is down will be back.
-func blocked(err, dialErr error) *failure {
-	refusal, ok := errors.AsType[*guard.Error](err)
-	if !ok || dialErr != nil {
-		return nil
-	}
-	return &failure{class: Blocked, text: refusal.Error(), err: refusal}
-}
-
 func ended(ctx context.Context, step string) *failure {
-	switch err := ctx.Err(); {
-	case err == nil:
-		return nil
-	case errors.Is(err, context.DeadlineExceeded):
+	err := ctx.Err()
+	if errors.Is(err, context.DeadlineExceeded) {
 		return &failure{class: Timeout, text: "timeout while " + step, err: err}
-	default:
+	}
+	if err != nil {
 		return &failure{class: Canceled, text: "canceled while " + step, err: err}
 	}
+	return nil
 }
 
 func lookup(err error) *failure {
@@ -197,6 +187,8 @@ func broken(err error) *failure {
 		{"response header list larger than", "the headers of the answer are larger than 64 KiB"},
 		{"invalid header field", "a header of the request is not valid in HTTP"},
 		{"malformed", "the answer is not HTTP"},
+		{"Content-Length", "the answer has no valid length"},
+		{"transfer encoding", "the answer has an unknown transfer encoding"},
 		{"chunk", "the body of the answer has malformed chunks"},
 		{"connection error: ", "the receiver broke the rules of HTTP/2"},
 	} {

@@ -108,15 +108,16 @@ type Result struct {
 // The deadline of ctx covers all of it, from the lookup of the host to the last
 // byte; without one it is DefaultTimeout. ctx takes the place of req's own.
 //
-// The connection may have been closed by the receiver while it was idle: if
-// nothing was written yet, req is sent through another, provided that it has a
-// GetBody. Beyond that one call is one request.
+// One call is one request that reaches the receiver. What certainly did not is
+// sent again through another connection, provided that req has a GetBody: nothing
+// was written yet, or HTTP/2 says that it was not looked at. A header called
+// Idempotency-Key would make net/http try more, as http.Transport says.
 //
 // With an rt of the caller's, neither the Rules nor anything that New sets hold:
 // it is to heed the request's context and to follow no redirects.
 //
 // Err shows neither path, query and userinfo of the URL, nor anything that the
-// receiver wrote. Of what caused it only a *guard.Error and the errors of package
+// receiver wrote but the host of a redirect. Of what caused it only a *guard.Error and the errors of package
 // context are found by errors.As and errors.Is.
 func (c *Client) Post(ctx context.Context, req *http.Request, rt http.RoundTripper) Result {
 	var cancel context.CancelFunc
@@ -151,7 +152,7 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, rt http.RoundT
 		}
 		rt = c.transport
 	}
-	resp, err := rt.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // read does
+	resp, err := rt.RoundTrip(req.WithContext(ctx))
 	if err != nil {
 		return err
 	}

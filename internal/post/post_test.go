@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -208,16 +209,23 @@ func TestPost_BlockedIfAllAddressesAre(t *testing.T) {
 	closed := closedPort(t)
 	for _, test := range []struct {
 		addrs []string
-		class string
+		down  string
 	}{
-		{[]string{"10.0.0.1", "127.0.0.1"}, post.Refused},
-		{[]string{"127.0.0.1", "fd00::1"}, post.Refused},
-		{[]string{"10.0.0.1", "192.168.0.1", "fd00::1"}, post.Blocked},
+		{[]string{"127.0.0.9", "127.0.0.1"}, "127.0.0.1"}, // in this order
+		{[]string{"10.0.0.1", "127.0.0.1"}, "127.0.0.1"},
+		{[]string{"127.0.0.1", "fd00::1"}, "127.0.0.1"},
+		{[]string{"10.0.0.1", "192.168.0.1", "fd00::1", "127.0.0.9"}, ""},
 	} {
-		c := client(t, post.Config{})
+		c := client(t, post.Config{Rules: guard.Rules{Deny: []netip.Prefix{netip.MustParsePrefix("127.0.0.9/32")}}})
 		c.Resolve(dnstest.Resolver(t, func(string) dnstest.Answer { return dnstest.Answer{Addrs: test.addrs} }))
 		r := call(t, c, "http://both.example:"+closed, long)
-		assert.Equal(t, test.class, r.Class, "%v: %v", test.addrs, r.Err)
+		if test.down == "" {
+			assert.Equal(t, post.Blocked, r.Class, "%v: %v", test.addrs, r.Err)
+			continue
+		}
+		assert.Equal(t, post.Refused, r.Class, "%v: %v", test.addrs, r.Err)
+		assert.Equal(t, net.JoinHostPort(test.down, closed), r.Address)
+		assert.ErrorContains(t, r.Err, r.Address)
 	}
 }
 
@@ -323,6 +331,65 @@ func TestPost_ManyAddressesAtOnce(t *testing.T) {
 	}
 	calling.Wait()
 	require.Equal(t, 20, calls())
+}
+
+// A receiver's thinking time is seen as such, and not as its network's.
+func TestPost_Phases(t *testing.T) {
+	s := server(t, func(w http.ResponseWriter, _ *http.Request) {
+		time.Sleep(short)
+		w.(http.Flusher).Flush()
+		time.Sleep(short)
+	})
+	c := client(t, post.Config{})
+	c.Resolve(dnstest.Resolver(t, func(string) dnstest.Answer { return dnstest.Answer{Addrs: []string{"127.0.0.1"}} }))
+	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+	for reused := range 2 {
+		r := call(t, c, "http://slow.example:"+port, long)
+		require.NoError(t, r.Err)
+		assert.GreaterOrEqual(t, r.FirstByte, short)
+		assert.GreaterOrEqual(t, r.Duration-r.FirstByte, short/2)
+		assert.Less(t, r.Connect, r.FirstByte)
+		assert.Equal(t, reused == 0, r.DNS > 0)
+		assert.Equal(t, reused == 0, r.Connect > 0)
+	}
+}
+
+// A call that waits for a dial and is given a connection that became free has
+// nothing of that dial in its phases.
+func TestPost_PhasesOfAConnectionThatBecameFree(t *testing.T) {
+	arrived, answer := make(chan struct{}, 2), make(chan struct{})
+	s := server(t, func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-answer
+	})
+	var lookups atomic.Int32
+	dialling, forever := make(chan struct{}), make(chan struct{})
+	defer close(forever)
+	resolver := dnstest.Resolver(t, func(string) dnstest.Answer {
+		if lookups.Add(1) > 2 { // A and AAAA of the first
+			if lookups.Load() == 3 {
+				close(dialling)
+			}
+			<-forever
+		}
+		return dnstest.Answer{Addrs: []string{"127.0.0.1"}}
+	})
+	_, port, _ := net.SplitHostPort(s.Listener.Addr().String())
+	c := client(t, post.Config{})
+	c.Resolve(resolver)
+	var calling sync.WaitGroup
+	calling.Go(func() { assert.NoError(t, call(t, c, "http://busy.example.com:"+port, long).Err) })
+	<-arrived
+	calling.Go(func() {
+		r := call(t, c, "http://busy.example.com:"+port, long)
+		assert.NoError(t, r.Err)
+		assert.Zero(t, r.DNS)
+		assert.Zero(t, r.Connect)
+		assert.Equal(t, s.Listener.Addr().String(), r.Address)
+	})
+	<-dialling
+	close(answer)
+	calling.Wait()
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

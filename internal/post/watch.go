@@ -30,6 +30,7 @@ type watch struct {
 	connected               bool  // one of the addresses
 	ready                   bool  // there is a connection: dials that still run are not this call's
 	dialErr                 error // of an address that the guard let pass
+	dialAddress             string
 	dns, connect, tls, wait span
 }
 
@@ -108,7 +109,7 @@ func (w *watch) dialled(address string, err error) {
 		return
 	}
 	if _, refused := errors.AsType[*guard.Error](err); !refused {
-		w.dialErr = err
+		w.dialErr, w.dialAddress = err, address
 	}
 }
 
@@ -140,7 +141,16 @@ func (w *watch) where() (step, address string, dialErr error) {
 	if step == "" {
 		step = stepConnection
 	}
-	return step, w.address, w.dialErr
+	return step, w.tried(), w.dialErr
+}
+
+// tried returns the address that was connected to, or tried last: one that the
+// guard let pass, if it did.
+func (w *watch) tried() string {
+	if !w.connected && !w.ready && w.dialErr != nil {
+		return w.dialAddress
+	}
+	return w.address
 }
 
 // report fills in what was seen, with r.Duration gone since r.Start.
@@ -148,6 +158,6 @@ func (w *watch) report(r *Result) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := r.Start.Add(r.Duration)
-	r.Address = w.address
+	r.Address = w.tried()
 	r.DNS, r.Connect, r.TLS, r.FirstByte = w.dns.length(now), w.connect.length(now), w.tls.length(now), w.wait.length(now)
 }

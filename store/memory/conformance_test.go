@@ -1,6 +1,7 @@
 package memory_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -20,6 +21,17 @@ func TestConformance(t *testing.T) {
 		},
 		Advance: func(st store.Store, d time.Duration) {
 			st.(*memory.Store).Advance(d)
+		},
+	})
+}
+
+func TestKeys(t *testing.T) {
+	storetest.RunKeys(t, storetest.KeysBackend{
+		Open:    func(testing.TB) store.Keys { return memory.New() },
+		Advance: func(k store.Keys, d time.Duration) { k.(*memory.Store).Advance(d) },
+		Size:    func(_ testing.TB, k store.Keys) int { return k.(*memory.Store).Keys() },
+		Transact: func(ctx context.Context, _ store.Keys, f func(ctx context.Context) error) error {
+			return f(store.InTx(ctx)) // of another store, whose handler calls this one
 		},
 	})
 }

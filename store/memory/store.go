@@ -15,6 +15,7 @@
 //     the key's head, and alone in its lane.
 //   - What has ended lies in a heap by when, for Purge; what is queued, by when
 //     it was received, for Stats.
+//   - The keys of Deduplicate are in a heap by when they end.
 package memory
 
 import (
@@ -28,8 +29,8 @@ import (
 	"github.com/surehook/webhook/store"
 )
 
-// Store keeps queues of deliveries in memory. All methods may be called
-// concurrently.
+// Store keeps queues of deliveries in memory: a store.Store, and a store.Keys. All
+// methods may be called concurrently.
 type Store struct {
 	prefix [10]byte // of the ids of deliveries: random, so that they are unique in all stores
 
@@ -40,6 +41,7 @@ type Store struct {
 	queues     map[string]*queue    // by name
 	deliveries map[string]*delivery // by id
 	known      map[[32]byte]*event  // by identity, and by replay key
+	keys       keyring              // of Reserve, Confirm and Release
 }
 
 // New returns an empty store.
@@ -48,6 +50,7 @@ func New() *Store {
 		queues:     map[string]*queue{},
 		deliveries: map[string]*delivery{},
 		known:      map[[32]byte]*event{},
+		keys:       newKeyring(),
 	}
 	_, _ = rand.Read(s.prefix[:]) // never fails: it ends the program instead
 	return s

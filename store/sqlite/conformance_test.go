@@ -51,3 +51,42 @@ func TestStore(t *testing.T) {
 		OneWriter: true,
 	})
 }
+
+func TestKeys(t *testing.T) {
+	paths := map[store.Keys]string{}
+	on := func(t testing.TB, path string) store.Keys {
+		t.Helper()
+		st := open(t, path)
+		paths[st] = path
+		return st
+	}
+	storetest.RunKeys(t, storetest.KeysBackend{
+		Open: func(t testing.TB) store.Keys {
+			t.Helper()
+			return on(t, file(t))
+		},
+		Advance: func(k store.Keys, d time.Duration) { k.(*sqlite.Store).Advance(d) },
+		Size: func(t testing.TB, k store.Keys) int {
+			t.Helper()
+			n, err := k.(*sqlite.Store).OnWriter("SELECT count(*) FROM webhook_key")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(n.(int64))
+		},
+		Reopen: func(t testing.TB, k store.Keys) store.Keys {
+			t.Helper()
+			if err := k.(*sqlite.Store).Close(); err != nil {
+				t.Fatal(err)
+			}
+			return on(t, paths[k])
+		},
+		Second: func(t testing.TB, k store.Keys) store.Keys {
+			t.Helper()
+			return on(t, paths[k])
+		},
+		Transact: func(ctx context.Context, k store.Keys, f func(ctx context.Context) error) error {
+			return k.(*sqlite.Store).Transact(ctx, func(ctx context.Context, _ *sql.Tx, _ store.Tx) error { return f(ctx) })
+		},
+	})
+}

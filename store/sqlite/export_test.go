@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,4 +36,15 @@ func (s *Store) OnWriter(query string) (value any, err error) {
 func (s *Store) LockWriter() (unlock func()) {
 	_ = s.writer.lock(context.Background())
 	return s.writer.unlock
+}
+
+// CountKeysCommits counts the transactions for keys from now on. It is called before
+// others use the store.
+func (s *Store) CountKeysCommits() *atomic.Int64 {
+	n := new(atomic.Int64)
+	s.keys = newKeysGroup(func(ctx context.Context, calls []*keysCall) ([]keysAnswer, error) {
+		n.Add(1)
+		return s.writeKeys(ctx, calls)
+	})
+	return n
 }

@@ -39,6 +39,9 @@ func TestPlans(t *testing.T) {
 		"findDeliveries dead": {findDeliveries + " AND d.state = 'dead' ORDER BY d.id LIMIT ?", "webhook_delivery_dead (queue=? AND id>? AND id<?)"},
 		"selectAttempts":      {selectAttempts, "PRIMARY KEY (delivery=?)"},
 		"selectReported":      {selectReported, "PRIMARY KEY"},
+		"selectKey":           {selectKey, "PRIMARY KEY (key=?)"},
+		"releaseKey":          {releaseKey, "PRIMARY KEY (key=?)"},
+		"deleteEndedKeys":     {deleteEndedKeys, "webhook_key_until (until<?)"},
 	} {
 		rows, err := st.read.Query("EXPLAIN QUERY PLAN "+c.query, make([]any, strings.Count(c.query, "?"))...)
 		require.NoError(t, err, name)

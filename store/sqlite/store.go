@@ -15,7 +15,8 @@
 //
 // SQLite has one writer at a time. Everybody in the process queues for it in
 // order of arrival, and concurrent calls of [Store.Commit] share one commit, so
-// that durability costs each of them a fraction of a disk's answer. Use
+// that durability costs each of them a fraction of a disk's answer; those of
+// [Store.Reserve], [Store.Confirm] and [Store.Release] share another. Use
 // [Store.Transact] for transactions of your own on the same file; a second pool
 // of connections that writes would compete with the queue instead of joining it.
 //
@@ -57,14 +58,15 @@ type Config struct {
 	WALLimit int64
 }
 
-// Store is a store.Store on an SQLite file. Its methods may be called
-// concurrently.
+// Store is a store.Store on an SQLite file, and a store.Keys. Its methods may be
+// called concurrently.
 type Store struct {
 	path string
 	c    Config
 	file string // prefix of delivery ids
 
 	group  *store.Group[*store.Batch, *store.Results]
+	keys   *keysGroup
 	writer *writer
 	read   *sql.DB // connections that cannot write
 	engine engineLock
@@ -115,6 +117,7 @@ func open(ctx context.Context, path string, c Config) (*Store, error) {
 	s.engine.path = path + ".engine"
 	s.wake.store = s
 	s.group = store.NewGroup(s.write, store.GroupConfig[*store.Batch]{Items: (*store.Batch).Len, Bytes: size, Patience: patience})
+	s.keys = newKeysGroup(s.writeKeys)
 
 	var err error
 	if s.writer, err = openWriter(ctx, path, c.WALLimit); err != nil {
@@ -152,6 +155,7 @@ func (s *Store) Close() error {
 	s.close.Do(func() {
 		s.closed.Store(true)
 		s.group.Close()
+		s.keys.Close()
 		s.wake.stop()
 		s.writer.log.stop()
 		// Readers first: the last connection moves the log into the file.

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"math/rand/v2"
+	"time"
 
 	"modernc.org/sqlite"
 	lib "modernc.org/sqlite/lib"
@@ -74,7 +76,7 @@ func (w *writer) connect(ctx context.Context) error {
 			return err
 		}
 	}
-	conn, err := w.db.Conn(ctx)
+	conn, err := patiently(ctx, func() (*sql.Conn, error) { return w.db.Conn(ctx) })
 	if err != nil {
 		return err
 	}
@@ -83,6 +85,23 @@ func (w *writer) connect(ctx context.Context) error {
 	}
 	w.conn = conn
 	return nil
+}
+
+// patiently calls open again while the file is locked, for as long as SQLite itself
+// would wait. It does not wait when it puts a new file into WAL mode and another
+// process does the same, lest they wait for one another.
+func patiently(ctx context.Context, open func() (*sql.Conn, error)) (*sql.Conn, error) {
+	for end := time.Now().Add(busyTimeout); ; {
+		conn, err := open()
+		if code(err) != lib.SQLITE_BUSY || time.Now().After(end) {
+			return conn, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(time.Millisecond + rand.N(20*time.Millisecond)):
+		}
+	}
 }
 
 // drop closes the connection, so that the next use makes a fresh one: after an

@@ -23,19 +23,45 @@ func Failing(tb testing.TB, b Backend, skip func(name string) bool) map[string]s
 		if skip(c.name) || c.needs != nil && !c.needs(b) {
 			continue
 		}
-		r := &recorder{TB: tb}
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			defer r.clean()
-			c.test(r, b)
-		}()
-		<-done
-		if r.Failed() {
-			failing[c.name] = strings.Join(r.said, "\n")
+		record(tb, failing, c.name, func(r *recorder) { c.test(r, b) })
+	}
+	return failing
+}
+
+// FailingKeys is Failing for the clauses of store.Keys.
+func FailingKeys(tb testing.TB, b KeysBackend, skip func(name string) bool) map[string]string {
+	tb.Helper()
+	failing := map[string]string{}
+	for _, c := range keysCases() {
+		if !skip(c.name) && (c.needs == nil || c.needs(b)) {
+			record(tb, failing, c.name, func(r *recorder) { c.test(r, b) })
 		}
 	}
 	return failing
+}
+
+// KeysClauses returns the names of the clauses of store.Keys.
+func KeysClauses() (names []string) {
+	for _, c := range keysCases() {
+		names = append(names, c.name)
+	}
+	return names
+}
+
+// record runs a case, and notes in failing what it says if it fails.
+func record(tb testing.TB, failing map[string]string, name string, run func(r *recorder)) {
+	tb.Helper()
+	r := &recorder{TB: tb}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer r.clean()
+		run(r)
+	}()
+	<-done
+	if r.Failed() {
+		failing[name] = strings.Join(r.said, "\n")
+	}
 }
 
 // recorder is the testing.TB of one case: what that says and whether it failed,

@@ -376,7 +376,7 @@ func (t *tester) together(n int, f func(ctx context.Context, i int) error) {
 }
 
 // equal fails unless got is want.
-func equal[T comparable](t *tester, what string, got, want T) {
+func equal[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
 		t.Fatalf("%s: got %v, want %v", what, show(got), show(want))
@@ -384,7 +384,7 @@ func equal[T comparable](t *tester, what string, got, want T) {
 }
 
 // sameItems fails unless got is want in that order.
-func sameItems[T comparable](t *tester, what string, got, want []T) {
+func sameItems[T comparable](t testing.TB, what string, got, want []T) {
 	t.Helper()
 	if !slices.Equal(got, want) {
 		t.Fatalf("%s: got %q, want %q", what, fmt.Sprint(got), fmt.Sprint(want))

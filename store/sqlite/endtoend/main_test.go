@@ -18,6 +18,7 @@ const (
 	envSabotage = "ENDTOEND_SABOTAGE" // what the receiver does wrong
 	envSuicide  = "ENDTOEND_SUICIDE"  // one in how many times it kills itself at each of its points; 0: never
 	envLease    = "ENDTOEND_LEASE"    // of its deliveries; empty: the default
+	envJournal  = "ENDTOEND_JOURNAL"  // folder in which handlers write down what they do
 )
 
 const secret = "whsec_ZW5kIHRvIGVuZCwgZnJvbSBzb2NrZXQgdG8gZGlzaw=="
@@ -31,6 +32,8 @@ func TestMain(m *testing.M) {
 		err = receive()
 	case "sender":
 		err = send()
+	case "handler":
+		err = handle()
 	default:
 		err = fmt.Errorf("no such role: %s", role)
 	}

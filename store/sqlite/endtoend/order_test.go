@@ -71,10 +71,11 @@ func TestOrder_Exact(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "webhooks.db")
 	seen := &ledger{order: map[string][]string{}, done: map[string]bool{}, running: map[string]bool{}}
 
-	st, inbox, stop := orderly(t, path, seen)
+	_, inbox, stop := orderly(t, path, seen)
 	fill(t, inbox, keys, 0, events/2)
 	require.Less(t, seen.count(), events/2, "a restart with nothing to do shows nothing")
 	stop()
+	var st *sqlite.Store
 	st, inbox, stop = orderly(t, path, seen)
 	fill(t, inbox, keys, events/2, events)
 	require.Eventually(t, func() bool { return seen.count() == events }, 2*time.Minute, 20*time.Millisecond)

@@ -38,8 +38,15 @@ func newStage(t *testing.T, more ...string) *stage {
 // receiver returns when the receiver is ready, or has exited.
 func (s *stage) receiver(suicide int) (*os.Process, <-chan error) {
 	s.t.Helper()
+	return s.start(envRole+"=receiver", envSuicide+"="+strconv.Itoa(suicide))
+}
+
+// start starts a process that says when it is ready, and returns then, or when it
+// has exited.
+func (s *stage) start(env ...string) (*os.Process, <-chan error) {
+	s.t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = slices.Concat(s.env, []string{envRole + "=receiver", envSuicide + "=" + strconv.Itoa(suicide)})
+	cmd.Env = slices.Concat(s.env, env)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	require.NoError(s.t, err)
