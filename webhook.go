@@ -94,16 +94,16 @@ import (
 // Event is what a sender says happened. It is a value and is never changed; its
 // slices and maps are shared, and not to be written to.
 type Event struct {
-	Tenant  string      // whose secret fitted; empty where there is one tenant
-	Source  string      // logical name of the sending system: the name given to Verify
-	ID      string      // the sender's; where it has none, the hex SHA-256 of Body
+	Tenant  string      // whose secret fitted; sent: whose endpoints it is for; empty where there is one tenant
+	Source  string      // logical name of the sending system: the name given to Verify; sent: default the queue's
+	ID      string      // the sender's; where it has none, the hex SHA-256 of Body; sent: see Dispatcher.Send
 	Type    string      // such as "invoice.paid"; empty where the sender names none
 	Subject string      // what it is about, such as a customer's id
-	Time    time.Time   // when it happened, by the sender; zero: unknown
-	Headers http.Header // those that are kept, see Verifier.Keep
+	Time    time.Time   // when it happened, by the sender; zero: unknown; sent: now
+	Headers http.Header // those that are kept, see Verifier.Keep; sent: those to send
 	Body    []byte      // raw bytes, never re-encoded; of a batch, this element's
-	To      []string    // names of handlers: exactly these; empty: those that Receive names
-	Proof   Proof       // what the check found out; zero: trusted as it is
+	To      []string    // names of handlers, or IDs of endpoints: exactly these; empty: those that Receive names, or Endpoints.Match
+	Proof   Proof       // what the check found out; zero: trusted as it is; sent: ignored
 
 	received bool // through a Verifier
 }
