@@ -105,7 +105,7 @@ func (s *shop) trade(ctx context.Context, w io.Writer) error {
 	} {
 		err := s.place(ctx, o.order)
 		if soldOut := errors.Is(err, errSoldOut); soldOut != o.refused || err != nil && !soldOut {
-			return fmt.Errorf("place %s: that it is sold out was to be %t, and it ended with: %v", o.ID, o.refused, err)
+			return errors.Join(fmt.Errorf("place %s: that it is sold out was to be %t", o.ID, o.refused), err)
 		}
 		if err != nil {
 			fmt.Fprintf(w, "%s: %v; rolled back\n", o.ID, err)

@@ -60,7 +60,7 @@ func run(ctx context.Context, w io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.st.Close()) }()
-	r.trouble = onFirstAttempt("msg_2")
+	r.trouble = onFirstAttempt
 	h, err := r.handler(from.secret)
 	if err != nil {
 		return err
@@ -86,14 +86,12 @@ func run(ctx context.Context, w io.Writer) (err error) {
 	return r.account(ctx, w, sub)
 }
 
-// onFirstAttempt fails an event's handler once, when all of its work is done.
-func onFirstAttempt(event string) func(context.Context, webhook.Event) error {
-	return func(ctx context.Context, e webhook.Event) error {
-		if d, _ := webhook.Current(ctx); d.Token == 1 && e.ID == event {
-			return errors.New("the disk is full")
-		}
-		return nil
+// onFirstAttempt fails the handler of one event once, when all of its work is done.
+func onFirstAttempt(ctx context.Context, e webhook.Event) error {
+	if d, _ := webhook.Current(ctx); d.Token == 1 && e.ID == "msg_2" {
+		return errors.New("the disk is full")
 	}
+	return nil
 }
 
 // account compares what was booked, what was sent on, and what the subscriber has

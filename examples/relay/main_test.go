@@ -71,7 +71,7 @@ func TestAccount_SeesWhatIsOtherwise(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := play(t)
-			p.trouble = onFirstAttempt("msg_2")
+			p.trouble = onFirstAttempt
 			change(p)
 			require.NoError(t, p.from.sell(t.Context(), t.Output(), p.url))
 			require.NoError(t, settled(t.Context(), p.inbox.Queue(), p.out.Queue()))
