@@ -108,24 +108,26 @@ func ExampleDispatcher_Send() {
 	// {ID:invoice-7-paid Deliveries:0 Duplicate:false Changed:false} <nil>
 }
 
-// What is written and what is sent are one commit. Transact is a method of stores
-// that have transactions, and the example runs with package store/sqlite.
+// transactor is a store that has transactions, such as *sqlite.Store.
+type transactor interface {
+	Transact(ctx context.Context, f func(ctx context.Context, tx *sql.Tx, w store.Tx) error) error
+}
+
+// What is written and what is sent are one commit. With package store/sqlite this
+// example runs: there it is that of Transact.
 func ExampleDispatcher_SendIn() {
-	var (
-		ctx context.Context
-		out *webhook.Dispatcher
-		st  interface { // *sqlite.Store
-			Transact(ctx context.Context, f func(ctx context.Context, tx *sql.Tx, w store.Tx) error) error
-		}
-	)
-	err := st.Transact(ctx, func(ctx context.Context, tx *sql.Tx, w store.Tx) error {
-		if _, err := tx.ExecContext(ctx, "UPDATE invoices SET paid = TRUE WHERE id = ?", 7); err != nil {
-			return err // and nothing is sent
-		}
-		_, err := out.SendIn(ctx, w, webhook.Event{ID: "invoice-7-paid", Type: "invoice.paid", Body: []byte(`{"id":7}`)})
-		return err
-	})
-	fmt.Println(err)
+	pay := func(ctx context.Context, st transactor, out *webhook.Dispatcher, invoice int) error {
+		return st.Transact(ctx, func(ctx context.Context, tx *sql.Tx, w store.Tx) error {
+			if _, err := tx.ExecContext(ctx, "UPDATE invoices SET paid = TRUE WHERE id = ?", invoice); err != nil {
+				return err // and nothing is sent
+			}
+			_, err := out.SendIn(ctx, w, webhook.Event{
+				ID: fmt.Sprintf("invoice-%d-paid", invoice), Type: "invoice.paid", Body: []byte(`{"type":"invoice.paid"}`),
+			})
+			return err
+		})
+	}
+	_ = pay // here is no database
 }
 
 // An event goes to the endpoints of exactly its tenant that want its type.
