@@ -163,7 +163,7 @@ func importsOf(block string) string {
 
 // snippetImports are those that a fragment may use.
 var snippetImports = []string{
-	"context", "crypto", "crypto/hmac", "crypto/sha256", "database/sql", "encoding/hex", "errors", "fmt",
+	"context", "crypto", "crypto/hmac", "crypto/sha256", "crypto/tls", "database/sql", "encoding/hex", "errors", "fmt",
 	"net/http", "net/http/httptest", "net/url", "os", "strconv", "strings", "testing", "testing/synctest", "time",
 	root, root + "/provider", root + "/signature", root + "/store", root + "/store/memory", root + "/store/sqlite",
 	root + "/store/storetest", root + "/webhooktest",
@@ -174,6 +174,8 @@ const around = `package snippet
 
 import (
 	"context"
+	"crypto/tls"
+	"database/sql"
 	"net/http"
 	"testing"
 
@@ -191,6 +193,11 @@ var (
 	acme  webhook.Verifier
 
 	ordersHandler http.Handler
+
+	out               *webhook.Dispatcher
+	endpoints         webhook.Endpoints
+	db                *sql.DB
+	clientCertificate tls.Certificate
 )
 
 type Invoice struct{}

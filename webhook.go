@@ -1,4 +1,5 @@
-// Package webhook makes webhooks reliable, in the service that receives them.
+// Package webhook makes webhooks reliable, in the service that receives them and
+// in the one that sends them.
 //
 // A webhook fails in known ways: the request is forged or replayed, the same
 // event comes twice, the handler is slower than the sender's patience, the
@@ -39,20 +40,42 @@
 //	go srv.ListenAndServe()
 //	err = webhook.Run(ctx, inbox) // until ctx ends, then drains
 //
+// # Sending
+//
+// What goes out takes the same way: stored in one commit with a delivery for each
+// endpoint that wants it, then posted until the endpoint takes it.
+//
+//	Send / SendIn ─► one durable commit: events and deliveries
+//	                        ▼
+//	                     engine ─► sign ─► guarded POST ─► processed | retry | dead
+//
+//	out, err := webhook.NewDispatcher(st, webhook.DispatcherConfig{Endpoints: endpoints})
+//	…
+//	sent, err := out.Send(ctx, webhook.Event{Type: "invoice.paid", Tenant: "acme", Body: payload})
+//	…
+//	err = webhook.Run(ctx, inbox, out)
+//
+// [Dispatcher.SendIn] does so in a transaction of the caller's, so that an event is
+// sent if and only if what it tells of is committed; inside the store's Complete,
+// receiving, the effect and sending on are one commit. Requests are signed as
+// Standard Webhooks asks, anew at each attempt, and go to public addresses over
+// https alone, see [Guard].
+//
 // # At least once
 //
 // A handler runs at least once for each event, and once more for each crash
 // that falls between its work and the commit that notes it. Where the store has
 // transactions, a handler that does its work inside the store's Complete takes
 // effect exactly once. Elsewhere the id of the delivery, from [Current], is the
-// same at every attempt, and the key for idempotent calls.
+// same at every attempt, and the key for idempotent calls. An endpoint is in the
+// same place: it may be sent an event twice, always under the same webhook-id.
 //
 // # Words
 //
 // An [Event] is what a sender says happened. A delivery (store.Delivery) is one
-// event on its way to one handler; it is queued, processing, processed, dead or
-// discarded. [Queue] is where the person on call finds them, redrives dead
-// letters, discards them, and pauses a handler.
+// event on its way to one handler or endpoint; it is queued, processing, processed,
+// dead or discarded. [Queue] is where the person on call finds them, redrives dead
+// letters, discards them, and pauses a handler or endpoint.
 //
 // Package provider has the checks of known senders, package signature declares
 // others; packages store/memory and store/sqlite are stores, and package store
@@ -75,16 +98,16 @@ import (
 // Event is what a sender says happened. It is a value and is never changed; its
 // slices and maps are shared, and not to be written to.
 type Event struct {
-	Tenant  string      // whose secret fitted; empty where there is one tenant
-	Source  string      // logical name of the sending system: the name given to Verify
-	ID      string      // the sender's; where it has none, the hex SHA-256 of Body
+	Tenant  string      // whose secret fitted; sent: whose endpoints it is for; empty where there is one tenant
+	Source  string      // logical name of the sending system: the name given to Verify; sent: default the queue's
+	ID      string      // the sender's; where it has none, the hex SHA-256 of Body; sent: see Dispatcher.Send
 	Type    string      // such as "invoice.paid"; empty where the sender names none
 	Subject string      // what it is about, such as a customer's id
-	Time    time.Time   // when it happened, by the sender; zero: unknown
-	Headers http.Header // those that are kept, see Verifier.Keep
+	Time    time.Time   // when it happened, by the sender; zero: unknown; sent: now
+	Headers http.Header // those that are kept, see Verifier.Keep; sent: those to send
 	Body    []byte      // raw bytes, never re-encoded; of a batch, this element's
-	To      []string    // names of handlers: exactly these; empty: those that Receive names
-	Proof   Proof       // what the check found out; zero: trusted as it is
+	To      []string    // names of handlers, or IDs of endpoints: exactly these; empty: those that Receive names, or Endpoints.Match
+	Proof   Proof       // what the check found out; zero: trusted as it is; sent: ignored
 
 	received bool // through a Verifier
 }

@@ -1,7 +1,8 @@
 // Quickstart sends itself the webhooks of six senders, good and bad ones, over
 // real HTTP, has them handled by handlers that fail, crash and give up, and then
-// reads the account back from the store. It exits with 1 if anything came out
-// otherwise than promised.
+// reads the account back from the store. In the end it sends a webhook of its own,
+// to subscribers that take it, are busy, or gone. It exits with 1 if anything came
+// out otherwise than promised.
 //
 //	go run ./examples/quickstart        # -v shows the log, -keep keeps the files
 package main
@@ -78,7 +79,7 @@ func run(ctx context.Context, verbose, keep bool) (err error) {
 	if err := r.sendOnceMore(ctx, svc.url); err != nil {
 		return err
 	}
-	if err := svc.settled(ctx); err != nil {
+	if err := settled(ctx, svc.inbox.Queue()); err != nil {
 		return err
 	}
 
@@ -95,13 +96,16 @@ func run(ctx context.Context, verbose, keep bool) (err error) {
 		return err
 	}
 	r.redriven(n)
-	if err := svc.settled(ctx); err != nil {
+	if err := settled(ctx, svc.inbox.Queue()); err != nil {
 		return err
 	}
 	r.expect(svc.paid.Load() == 4200, "billing booked %d instead of 4200", svc.paid.Load())
 	r.expect(svc.ordered.Load() == 1, "the http.Handler was shown %d orders instead of 1", svc.ordered.Load())
 
 	if err := r.account(ctx, svc.inbox.Queue()); err != nil {
+		return err
+	}
+	if err := r.sendOut(ctx, svc.st, webhook.Telemetry{Logger: logger}); err != nil {
 		return err
 	}
 	if keep {

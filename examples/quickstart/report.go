@@ -15,7 +15,7 @@ import (
 )
 
 const title = `
-webhook quickstart: verify, store, answer; then process, retry, never lose
+webhook quickstart: verify, store, answer; then process, retry, never lose; and the same outwards
 `
 
 // report tells what happens, and remembers what should have been otherwise.

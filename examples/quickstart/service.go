@@ -99,9 +99,9 @@ func (s *service) stop() error {
 }
 
 // settled waits until nothing is queued or being processed.
-func (s *service) settled(ctx context.Context) error {
+func settled(ctx context.Context, q *webhook.Queue) error {
 	for {
-		stats, err := s.inbox.Queue().Stats(ctx)
+		stats, err := q.Stats(ctx)
 		if err != nil {
 			return err
 		}
