@@ -199,7 +199,7 @@ func ExampleDispatcher_Check() {
 	}
 	// Output:
 	// <nil>
-	// webhook: endpoint "ep_1": webhook: blocked: http: the scheme is not https; Guard.Development allows http and loopback
+	// webhook: endpoint "ep_1": webhook: blocked: the scheme is http; Guard.Development allows http and loopback
 	// webhook: endpoint "ep_1": webhook: blocked: 169.254.169.254: not a public address: link-local (RFC 3927), where clouds have their metadata service; to allow it, name it in Guard.Allow
 	// webhook: endpoint "ep_1": webhook: blocked: 10.0.0.7: not a public address: private use (RFC 1918); to allow it, name it in Guard.Allow
 }

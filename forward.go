@@ -60,7 +60,7 @@ func (fw *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	for i := range v.events {
 		recordHandled(ctx, v.observer, &v.events[i], observe.Handled{
-			Status: observe.Received, HTTPStatus: http.StatusOK, Took: time.Since(start),
+			Status: observe.Received, Preset: v.preset, HTTPStatus: http.StatusOK, Took: time.Since(start),
 		})
 	}
 	w.WriteHeader(http.StatusOK)
@@ -82,6 +82,8 @@ func refuseForward(w http.ResponseWriter, r *http.Request, v *verified, err erro
 	if after != "" {
 		w.Header().Set("Retry-After", after)
 	}
-	v.observer.Rejected(r.Context(), observe.Rejection{Source: v.source, Reason: reason, Status: status, Err: err, Took: took})
+	v.observer.Rejected(r.Context(), observe.Rejection{
+		Source: v.source, Preset: v.preset, Reason: reason, Status: status, Err: err, Took: took,
+	})
 	http.Error(w, text, status)
 }

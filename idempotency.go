@@ -157,7 +157,7 @@ func (d *deduplicator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		u.undo(r.Context(), err)
 		return
 	}
-	d.record(r.Context(), u.known, observe.Handled{Status: observe.Duplicate, Took: time.Since(start)})
+	d.record(r.Context(), u.known, observe.Handled{Status: observe.Duplicate, Preset: v.preset, Took: time.Since(start)})
 	if len(u.fresh) == 0 {
 		w.Header().Set(duplicateHeader, "true")
 		w.WriteHeader(http.StatusOK)
@@ -229,13 +229,13 @@ func (u *unit) failed(ctx context.Context, what observe.ReservationFailure, err 
 func (d *deduplicator) refuse(w http.ResponseWriter, r *http.Request, v *verified, err error, took time.Duration) {
 	if errors.Is(err, store.ErrReserved) {
 		d.record(r.Context(), v.events, observe.Handled{
-			Status: observe.Duplicate, Reason: "it is being handled", HTTPStatus: d.c.BusyStatus, Took: took,
+			Status: observe.Duplicate, Preset: v.preset, Reason: "it is being handled", HTTPStatus: d.c.BusyStatus, Took: took,
 		})
 		w.Header().Set("Retry-After", retryAfterBusy)
 		http.Error(w, "being handled, try again later", d.c.BusyStatus)
 		return
 	}
-	rejection := observe.Rejection{Source: v.source, Reason: "store", Status: http.StatusServiceUnavailable, Err: err, Took: took}
+	rejection := observe.Rejection{Source: v.source, Preset: v.preset, Reason: "store", Status: http.StatusServiceUnavailable, Err: err, Took: took}
 	answer := unavailableNow
 	switch {
 	case errors.Is(err, store.ErrInTransaction):
@@ -266,7 +266,7 @@ func (d *deduplicator) record(ctx context.Context, events []Event, h observe.Han
 }
 
 func (u *unit) recordOutcome(ctx context.Context, sw *statusWriter, returned, ok bool, took time.Duration) {
-	h := observe.Handled{Status: observe.Failed, HTTPStatus: sw.status, Took: took}
+	h := observe.Handled{Status: observe.Failed, Preset: u.v.preset, HTTPStatus: sw.status, Took: took}
 	switch {
 	case ok:
 		h.Status = observe.Processed

@@ -55,8 +55,8 @@ func Verify(source string, v Verifier) func(http.Handler) http.Handler {
 
 // Events returns what Verify found in the request with that context, and behind
 // [Deduplicate] only what is new of it. Behind Verify it is never nil; it is empty
-// where the sender sent a valid batch of none. Without Verify it is nil: the handler stands in the wrong place, and must
-// not believe the request.
+// where the sender sent a valid batch of none. Without Verify it is nil: the handler
+// stands in the wrong place, and must not believe the request.
 func Events(ctx context.Context) []Event {
 	if v := verifiedFrom(ctx); v != nil {
 		return v.events

@@ -146,13 +146,15 @@ func TestPage_ErrorTypes(t *testing.T) {
 			causes += known(spec.Values...)
 		}
 	})
-	inspect(t, "../inbox.go", func(n ast.Node) {
-		if set, ok := n.(*ast.AssignStmt); ok {
-			if of, ok := set.Lhs[0].(*ast.Ident); ok && of.Name == "reason" {
-				reasons += known(set.Rhs[0])
+	for _, file := range []string{"../inbox.go", "../forward.go"} {
+		inspect(t, file, func(n ast.Node) {
+			if set, ok := n.(*ast.AssignStmt); ok {
+				if of, ok := set.Lhs[0].(*ast.Ident); ok && of.Name == "reason" {
+					reasons += known(set.Rhs[0])
+				}
 			}
-		}
-	})
+		})
+	}
 	inspect(t, "../process.go", func(n ast.Node) {
 		if f, ok := n.(*ast.FuncDecl); ok && f.Name.Name == "class" {
 			ast.Inspect(f, func(n ast.Node) bool {

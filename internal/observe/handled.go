@@ -14,6 +14,7 @@ const KeySpace = "space"
 // Handled is what became of an event that is not stored.
 type Handled struct {
 	Status     string // Processed, Failed, Duplicate, or Received: it was handed on
+	Preset     string // its verifier's
 	Space      string // of its keys; empty: it has none
 	Reason     string
 	HTTPStatus int // that was answered; 0: none
@@ -28,9 +29,20 @@ var handledText = map[string]string{
 	Failed:    "webhook event failed",
 }
 
-// Handled records the outcome of an event that was handled while its sender waited,
-// or handed on, or was known.
+// errorHandler is the type of error of an event whose handler did not succeed.
+const errorHandler = "handler"
+
+// Handled counts and records the outcome of an event that was handled while its
+// sender waited, or handed on, or was known.
 func (o *Observer) Handled(ctx context.Context, r *store.Record, secretID string, h Handled) {
+	switch h.Status {
+	case Duplicate:
+		o.received(ctx, receipt{r.Source, h.Preset, Duplicate, ""}, 1)
+	case Failed:
+		o.received(ctx, receipt{r.Source, h.Preset, Rejected, errorHandler}, 1)
+	default:
+		o.received(ctx, receipt{r.Source, h.Preset, accepted, ""}, 1)
+	}
 	log := o.Logger()
 	if !log.Enabled(ctx, slog.LevelInfo) {
 		return
