@@ -122,7 +122,7 @@ type posted struct {
 
 // network is an http.RoundTripper that answers by its function, 204 without one.
 type network struct {
-	answer func(n int, r *http.Request) (*http.Response, error) // n counts from 0
+	answer func(n int, r *http.Request) reply // n counts from 0
 
 	mu   sync.Mutex
 	seen []posted
@@ -137,10 +137,14 @@ func (n *network) RoundTrip(r *http.Request) (*http.Response, error) {
 	i := len(n.seen)
 	n.seen = append(n.seen, posted{time.Now(), r.Method, r.URL.String(), r.Header.Clone(), string(body)})
 	n.mu.Unlock()
-	if n.answer == nil {
-		return status(http.StatusNoContent), nil
+	a := status(http.StatusNoContent)
+	if n.answer != nil {
+		a = n.answer(i, r)
 	}
-	return n.answer(i, r)
+	if a.err != nil {
+		return nil, a.err
+	}
+	return &http.Response{StatusCode: a.code, Header: a.header, Body: io.NopCloser(bytes.NewReader(nil)), ProtoMajor: 1, ProtoMinor: 1}, nil
 }
 
 func (n *network) posts() []posted {
@@ -149,26 +153,33 @@ func (n *network) posts() []posted {
 	return append([]posted(nil), n.seen...)
 }
 
-// status is an answer without a body; headers are pairs.
-func status(code int, headers ...string) *http.Response {
+// reply is what an endpoint answers: a status without a body, or no answer at all.
+type reply struct {
+	code   int
+	header http.Header
+	err    error
+}
+
+// status is a reply; headers are pairs.
+func status(code int, headers ...string) reply {
 	h := http.Header{}
 	for i := 0; i < len(headers); i += 2 {
 		h.Set(headers[i], headers[i+1])
 	}
-	return &http.Response{StatusCode: code, Header: h, Body: io.NopCloser(bytes.NewReader(nil)), ProtoMajor: 1, ProtoMinor: 1}
+	return reply{code: code, header: h}
 }
 
-// always answers with the same status.
-func always(code int, headers ...string) func(int, *http.Request) (*http.Response, error) {
-	return func(int, *http.Request) (*http.Response, error) { return status(code, headers...), nil }
+// always replies with the same status.
+func always(code int, headers ...string) func(int, *http.Request) reply {
+	return func(int, *http.Request) reply { return status(code, headers...) }
 }
 
-// first answers the first n with a status, and the others with 204.
-func first(n, code int, headers ...string) func(int, *http.Request) (*http.Response, error) {
-	return func(i int, _ *http.Request) (*http.Response, error) {
+// first replies to the first n with a status, and to the others with 204.
+func first(n, code int, headers ...string) func(int, *http.Request) reply {
+	return func(i int, _ *http.Request) reply {
 		if i < n {
-			return status(code, headers...), nil
+			return status(code, headers...)
 		}
-		return status(http.StatusNoContent), nil
+		return status(http.StatusNoContent)
 	}
 }

@@ -32,7 +32,7 @@ func TestAttempt_Answers(t *testing.T) {
 		spent   int
 	}
 	for name, c := range map[string]struct {
-		answer func(int, *http.Request) (*http.Response, error)
+		answer func(int, *http.Request) reply
 		want   want
 	}{
 		"200":                {always(200), want{state: store.Processed, outcome: "processed"}},
@@ -54,7 +54,7 @@ func TestAttempt_Answers(t *testing.T) {
 		"503, bad value":     {always(503, "Retry-After", "soon"), want{store.Queued, "http_5xx", store.Slowed, "failed", 1}},
 		"500, Retry-After":   {always(500, "Retry-After", "60"), want{store.Queued, "http_5xx", "", "failed", 1}},
 		"504":                {always(504), want{store.Queued, "http_5xx", store.Slowed, "failed", 1}},
-		"a failed transport": {func(int, *http.Request) (*http.Response, error) { return nil, errors.New("egress is down") }, want{store.Queued, "*", "", "failed", 1}},
+		"a failed transport": {func(int, *http.Request) reply { return reply{err: errors.New("egress is down")} }, want{store.Queued, "*", "", "failed", 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -92,11 +92,11 @@ func TestAttempt_RetryAfterHoldsTheEndpoint(t *testing.T) {
 		t.Run(given, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOutbox(t, webhook.DispatcherConfig{Queue: patient}, webhook.Endpoint{ID: "a"}, webhook.Endpoint{ID: "b"})
-				o.net.answer = func(n int, r *http.Request) (*http.Response, error) {
+				o.net.answer = func(n int, _ *http.Request) reply {
 					if n == 0 {
-						return status(http.StatusTooManyRequests, "Retry-After", given), nil
+						return status(http.StatusTooManyRequests, "Retry-After", given)
 					}
-					return status(http.StatusOK), nil
+					return status(http.StatusOK)
 				}
 				o.run()
 				start := time.Now()
@@ -315,15 +315,15 @@ func TestAttempt_HungEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutbox(t, webhook.DispatcherConfig{}, webhook.Endpoint{ID: "hung", Concurrency: 2}, webhook.Endpoint{ID: "slow"}, webhook.Endpoint{ID: "quick"})
 		running := map[string]*gauge{"hung": {}, "slow": {}, "quick": {}}
-		o.net.answer = func(_ int, r *http.Request) (*http.Response, error) {
+		o.net.answer = func(_ int, r *http.Request) reply {
 			id, _, _ := strings.Cut(r.URL.Host, ".")
 			running[id].enter()
 			defer running[id].leave()
 			if id == "quick" {
-				return status(200), nil
+				return status(200)
 			}
 			<-r.Context().Done()
-			return nil, r.Context().Err()
+			return reply{err: r.Context().Err()}
 		}
 		o.run()
 		o.send(webhook.Event{ID: "first"})
