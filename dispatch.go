@@ -47,8 +47,9 @@ type DispatcherConfig struct {
 	Guard Guard
 
 	// Unguarded returns what posts to an endpoint in place of the guarded client:
-	// for mutual TLS, OAuth2 or an egress proxy. Nothing is checked then but the
-	// URL's form. Nil, or where it returns nil: guarded.
+	// for mutual TLS, OAuth2 or an egress proxy. Guard then looks at the URL alone,
+	// and not at the address that is dialled. Nil, or where it returns nil:
+	// guarded.
 	Unguarded func(Endpoint) http.RoundTripper
 
 	// Permanent are the status codes that are not tried again, beside 410;
@@ -101,7 +102,7 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 		c.Signers = map[string]Signer{}
 	}
 	if _, taken := c.Signers[standardSigner]; taken {
-		return nil, fmt.Errorf("Signers has %q, which is there already", standardSigner)
+		return nil, fmt.Errorf("a signer %q is there already", standardSigner)
 	}
 	c.Signers[standardSigner] = signStandard
 	rules := guard.Rules(c.Guard)

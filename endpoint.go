@@ -38,9 +38,10 @@ type Endpoint struct {
 // your own, or both methods of your own. Safe for concurrent use.
 type Endpoints interface {
 	// Match names the endpoints of an event that has no To. In SendIn, w is the
-	// caller's transaction, for queries beside it; a query on a second
-	// connection may wait for the first, and neither would go on. In Send, w is
-	// nil. An error stores nothing.
+	// caller's transaction, and ctx the caller's too: whoever asks a database
+	// takes the transaction from ctx, where the caller put it, since a query on
+	// a second connection may wait for the first, and neither would go on. In
+	// Send, w is nil. An error stores nothing.
 	Match(ctx context.Context, w store.Tx, e Event) ([]string, error)
 
 	// Endpoint is asked before each attempt, so that a change counts at once.

@@ -45,7 +45,7 @@ func TestDeduplicate_ReserveFails(t *testing.T) {
 				require.Equal(t, "WARN", rejected[0]["level"])
 				require.Equal(t, "store", rejected[0]["reason"])
 				require.Equal(t, "shop", rejected[0]["source"])
-				require.Equal(t, 503.0, rejected[0]["http_status"])
+				require.InDelta(t, 503, rejected[0]["http_status"], 0)
 
 				d.keys.on(func(k *faultyKeys) { k.reserve = nil })
 				d.requireNew("1")
@@ -110,7 +110,7 @@ func TestDeduplicate_ConfirmFails(t *testing.T) {
 
 		d.keys.on(func(k *faultyKeys) { k.confirm = nil })
 		requireBusy(t, d.send("1"))
-		time.Sleep(start.Add(time.Minute - time.Second).Sub(time.Now()))
+		time.Sleep(time.Until(start.Add(time.Minute - time.Second)))
 		requireBusy(t, d.send("1"))
 		time.Sleep(time.Second)
 		d.requireNew("1")

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/surehook/webhook"
@@ -80,8 +81,8 @@ func TestDeduplicate_Outcomes(t *testing.T) {
 		}, true, 200},
 		"500, written, flush":  {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); writes(w); w.(http.Flusher).Flush() }, false, 500},
 		"copied":               {func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }, true, 200},
-		"http.Error of a 4xx":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", 422) }, false, 422},
-		"redirect to the user": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 307) }, false, 307},
+		"http.Error of a 4xx":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnprocessableEntity) }, false, 422},
+		"redirect to the user": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusTemporaryRedirect) }, false, 307},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDedupRig(t, webhook.DedupConfig{}, c.h)
@@ -276,7 +277,7 @@ func TestDeduplicate_ReservationLost(t *testing.T) {
 					select {
 					case <-r.Context().Done():
 						told = time.Since(start)
-						require.ErrorIs(t, context.Cause(r.Context()), store.ErrLeaseLost)
+						assert.ErrorIs(t, context.Cause(r.Context()), store.ErrLeaseLost)
 					case <-time.After(time.Hour):
 					}
 				})

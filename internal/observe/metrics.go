@@ -141,7 +141,7 @@ func (k standing) attributes() []attribute.KeyValue {
 // present returns the attributes of pairs of key and value that have a value.
 func present(pairs ...string) []attribute.KeyValue {
 	kvs := make([]attribute.KeyValue, 0, len(pairs)/2)
-	for i := 0; i < len(pairs); i += 2 {
+	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
 			kvs = append(kvs, attribute.String(pairs[i], Clean(pairs[i+1])))
 		}

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"context"
+	"slices"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -33,7 +34,7 @@ func (o *Observer) Begin(ctx context.Context, d *store.Delivery) (context.Contex
 	if from := remote(d.Record.Trace); from.IsValid() {
 		// At the start: a sampler sees no link that is added later.
 		linked := trace.WithLinks(trace.Link{SpanContext: from})
-		options = append(options[:len(options):len(options)], linked)
+		options = append(slices.Clip(options), linked)
 	}
 	ctx, span := o.tracer.Start(ctx, start.name, options...)
 	if span.IsRecording() {

@@ -127,9 +127,10 @@ func few(words []string) string {
 // takes fails unless owner can reserve words, none of which is known.
 func (t *keysTester) takes(owner string, words ...string) {
 	t.Helper()
-	for i, known := range t.reserve(owner, words...) {
-		if known {
-			t.Fatalf("Reserve %s by %s: %s is known, want it free", few(words), owner, words[i])
+	known := t.reserve(owner, words...)
+	for i, word := range words {
+		if known[i] {
+			t.Fatalf("Reserve %s by %s: %s is known, want it free", few(words), owner, word)
 		}
 	}
 }
@@ -146,9 +147,10 @@ func (t *keysTester) refused(owner string, words ...string) {
 // knows fails unless each of words is known, to somebody who never had them.
 func (t *keysTester) knows(words ...string) {
 	t.Helper()
-	for i, known := range t.reserve("a stranger", words...) {
-		if !known {
-			t.Fatalf("%s is not known", words[i])
+	known := t.reserve("a stranger", words...)
+	for i, word := range words {
+		if !known[i] {
+			t.Fatalf("%s is not known", word)
 		}
 	}
 }
@@ -161,7 +163,7 @@ func (t *keysTester) confirm(owner string, words ...string) {
 }
 
 // lost fails unless Confirm says that somebody else has one of words.
-func (t *keysTester) lost(owner string, words ...string) {
+func (t *keysTester) lost(owner string, words ...string) { //nolint:unparam // as its siblings
 	t.Helper()
 	if err := t.k.Confirm(t.ctx, ownerOf(owner), keysOf(words...), window); !errors.Is(err, store.ErrLeaseLost) {
 		t.Fatalf("Confirm %q by %s: %v, want ErrLeaseLost", words, owner, err)
