@@ -52,6 +52,7 @@ func (fw *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		notConfigured(w)
 		return
 	}
+	v.count()
 	if len(v.events) > 0 {
 		if err := fw.f(ctx, v.events); err != nil {
 			refuseForward(w, r, v, err, time.Since(start))

@@ -151,6 +151,7 @@ func (d *deduplicator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		d.next.ServeHTTP(w, r)
 		return
 	}
+	v.count()
 	u := &unit{deduplicator: d, v: v, reserved: start}
 	if err := u.reserve(r.Context()); err != nil {
 		d.refuse(w, r, v, err, time.Since(start))
@@ -184,7 +185,7 @@ func (u *unit) run(w http.ResponseWriter, r *http.Request, start time.Time) {
 		u.recordOutcome(ctx, sw, returned, ok, time.Since(start))
 	}()
 	found := *u.v
-	found.events = u.fresh
+	found.events, found.counted = u.fresh, &u.counted
 	u.next.ServeHTTP(sw, r.WithContext(context.WithValue(ctx, verifiedKey{}, &found)))
 	returned = true
 	switch {
@@ -266,7 +267,7 @@ func (d *deduplicator) record(ctx context.Context, events []Event, h observe.Han
 }
 
 func (u *unit) recordOutcome(ctx context.Context, sw *statusWriter, returned, ok bool, took time.Duration) {
-	h := observe.Handled{Status: observe.Failed, Preset: u.v.preset, HTTPStatus: sw.status, Took: took}
+	h := observe.Handled{Status: observe.Failed, Preset: u.v.preset, Counted: u.counted.Load(), HTTPStatus: sw.status, Took: took}
 	switch {
 	case ok:
 		h.Status = observe.Processed

@@ -283,6 +283,7 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "webhook not configured", http.StatusInternalServerError)
 		return
 	}
+	v.count()
 	if len(v.events) > 0 {
 		if err := i.receive(r, v, rc.names); err != nil {
 			rc.refuse(w, r, v, err, time.Since(start))

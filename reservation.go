@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -25,6 +26,8 @@ type unit struct {
 	known []Event
 	keys  [][32]byte // of those that are fresh: reserved
 	mine  map[[32]byte]bool
+
+	counted atomic.Bool // see verified
 }
 
 // reserve finds out which of the events are new, and reserves their keys.

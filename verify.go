@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/surehook/webhook/internal/observe"
@@ -72,6 +73,14 @@ type verified struct {
 	horizon  time.Duration // Verifier.Horizon
 	hide     []string      // Verifier.Hide
 	observer *observe.Observer
+	counted  *atomic.Bool // set by what counts the events, for Deduplicate in front of it; nil: nobody asks
+}
+
+// count says that whoever calls it counts the events.
+func (v *verified) count() {
+	if v.counted != nil {
+		v.counted.Store(true)
+	}
 }
 
 type verifiedKey struct{}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -15,8 +16,64 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/provider"
 	"github.com/surehook/webhook/store"
 )
+
+// What is handled while its sender waits, or handed on, is counted once, whatever
+// stands behind what.
+func TestMetrics_CountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t)
+		synctest.Wait()
+		status := 200
+		handler := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
+		var forwarded error
+		forward := webhook.Forward(func(context.Context, []webhook.Event) error { return forwarded })
+		deduplicate := func(space string) func(http.Handler) http.Handler {
+			return webhook.Deduplicate(s.st.Store.(store.Keys), webhook.DedupConfig{Space: space, Telemetry: s.telemetry})
+		}
+		for name, h := range map[string]http.Handler{
+			"sync":           deduplicate("sync")(handler),
+			"forwarded":      forward,
+			"sync-forwarded": deduplicate("forward")(forward),
+			"sync-sync":      deduplicate("outer")(deduplicate("inner")(handler)),
+			"sync-stored":    deduplicate("stored")(s.inbox.Receive(audit)),
+		} {
+			v := webhook.Must(provider.StandardWebhooks(acmeSecret))
+			v.Telemetry = s.telemetry
+			s.mux.Handle("/webhooks/"+name, webhook.Verify(name, v)(h))
+		}
+		send := func(want int, name, id string) {
+			t.Helper()
+			require.Equal(t, want, s.send(contact(id).with(func(q *request) { q.path = "/webhooks/" + name })).Code, name)
+		}
+		all := []string{"sync", "forwarded", "sync-forwarded", "sync-sync", "sync-stored"}
+		for _, name := range all {
+			send(200, name, "msg_1")
+		}
+		status, forwarded = 500, errors.New("full")
+		s.st.failing.Store(true)
+		for i, name := range all {
+			send([]int{500, 503, 503, 500, 503}[i], name, "msg_2")
+		}
+		s.st.failing.Store(false)
+		for _, name := range all {
+			if name != "forwarded" {
+				send(200, name, "msg_1")
+			}
+		}
+		got := sums(t, s.collect()["webhook.received.events"], "webhook.source", "webhook.outcome", "error.type")
+		maps.DeleteFunc(got, func(_ string, n int64) bool { return n == 0 })
+		require.Equal(t, map[string]int64{
+			"sync accepted": 1, "sync duplicate": 1, "sync rejected handler": 1,
+			"forwarded accepted": 1, "forwarded rejected forward": 1,
+			"sync-forwarded accepted": 1, "sync-forwarded duplicate": 1, "sync-forwarded rejected forward": 1,
+			"sync-sync accepted": 1, "sync-sync duplicate": 1, "sync-sync rejected handler": 1,
+			"sync-stored accepted": 1, "sync-stored duplicate": 1, "sync-stored rejected store": 1,
+		}, got)
+	})
+}
 
 // An attempt whose outcome does not count has failed, whatever its handler says.
 func TestMetrics_OutcomeThatDoesNotCount(t *testing.T) {

@@ -165,7 +165,7 @@ func TestPage_ErrorTypes(t *testing.T) {
 			})
 		}
 	})
-	require.Equal(t, []bool{true, true, true}, []bool{causes > 10, reasons > 4, classes > 3}, "they were not found: %d, %d, %d", causes, reasons, classes)
+	require.Equal(t, []bool{true, true, true}, []bool{causes > 10, reasons > 7, classes > 3}, "they were not found: %d, %d, %d", causes, reasons, classes)
 	synctest.Test(t, func(t *testing.T) {
 		s := start(t)
 		s.traffic(pass(5 * time.Second))

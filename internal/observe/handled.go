@@ -17,7 +17,8 @@ type Handled struct {
 	Preset     string // its verifier's
 	Space      string // of its keys; empty: it has none
 	Reason     string
-	HTTPStatus int // that was answered; 0: none
+	Counted    bool // already, by what it was handed to, which knows the reason
+	HTTPStatus int  // that was answered; 0: none
 	Took       time.Duration
 }
 
@@ -35,10 +36,11 @@ const errorHandler = "handler"
 // Handled counts and records the outcome of an event that was handled while its
 // sender waited, or handed on, or was known.
 func (o *Observer) Handled(ctx context.Context, r *store.Record, secretID string, h Handled) {
-	switch h.Status {
-	case Duplicate:
+	switch {
+	case h.Counted:
+	case h.Status == Duplicate:
 		o.received(ctx, receipt{r.Source, h.Preset, Duplicate, ""}, 1)
-	case Failed:
+	case h.Status == Failed:
 		o.received(ctx, receipt{r.Source, h.Preset, Rejected, errorHandler}, 1)
 	default:
 		o.received(ctx, receipt{r.Source, h.Preset, accepted, ""}, 1)
