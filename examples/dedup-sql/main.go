@@ -34,8 +34,9 @@ func main() {
 	file := flag.String("file", "shop.db", "SQLite `file` of the shop")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *address, *file); err != nil {
+	err := run(ctx, *address, *file)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "dedup-sql:", err)
 		os.Exit(1)
 	}

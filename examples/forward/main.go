@@ -31,8 +31,9 @@ func main() {
 	places := flag.Int("places", 16, "requests that may wait for a worker")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, *address, *workers, *places); err != nil {
+	err := run(ctx, *address, *workers, *places)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "forward:", err)
 		os.Exit(1)
 	}
