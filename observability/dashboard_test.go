@@ -124,7 +124,8 @@ func TestDashboard_NamesWhatIsEmitted(t *testing.T) {
 	}
 	for _, v := range readDashboard(t).Templating.List {
 		if v.Type == "query" {
-			metric := strings.TrimPrefix(v.Definition[:strings.Index(v.Definition, ",")], "label_values(")
+			definition, _, _ := strings.Cut(v.Definition, ",")
+			metric := strings.TrimPrefix(definition, "label_values(")
 			require.Contains(t, emitted, metric, v.Name)
 		}
 	}

@@ -35,7 +35,7 @@ func (s *service) named(name string) tracetest.SpanStubs {
 func attributes(s tracetest.SpanStub) map[string]string {
 	got := map[string]string{}
 	for _, kv := range s.Attributes {
-		got[string(kv.Key)] = kv.Value.Emit()
+		got[string(kv.Key)] = kv.Value.String()
 	}
 	return got
 }

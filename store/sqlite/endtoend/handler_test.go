@@ -233,5 +233,5 @@ func (k privateKeys) Release(ctx context.Context, owner [16]byte, keys [][32]byt
 type forgetfulKeys struct{ store.Keys }
 
 func (k forgetfulKeys) Confirm(ctx context.Context, owner [16]byte, keys [][32]byte, _ time.Duration) error {
-	return k.Keys.Release(ctx, owner, keys)
+	return k.Release(ctx, owner, keys)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -66,11 +67,7 @@ func (o *outbox) RoundTrip(r *http.Request) (*http.Response, error) {
 func (o *outbox) posts() map[string]int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := make(map[string]int, len(o.seen))
-	for k, v := range o.seen {
-		n[k] = v
-	}
-	return n
+	return maps.Clone(o.seen)
 }
 
 // run runs what is given until the test ends.
