@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"net/http"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,4 +179,31 @@ func normal(e Event) Event {
 		e.Headers = nil
 	}
 	return e
+}
+
+// A head is written as package json would write it, so that it reads it back.
+func FuzzHead(f *testing.F) {
+	f.Add("Content-Type", "application/json", "POST", "/a?b", true)
+	f.Add("", "\x00<>&\u2028\"\\", "\u00e9", "\x7f\n", false)
+	f.Fuzz(func(t *testing.T, name, value, method, path string, flag bool) {
+		for _, s := range []*string{&name, &value, &method, &path} {
+			*s = strings.ToValidUTF8(*s, "\uFFFD")
+		}
+		for _, h := range []head{
+			{},
+			{Headers: http.Header{name: {value, path}, "X-" + name: {}, "Y": nil}, Received: flag},
+			{Proof: &headProof{}, Arrival: &arrival{}, Carried: map[string]string{name: value, path: ""}},
+			{
+				Headers: http.Header{name: {value}}, Proof: &headProof{ID: flag, Type: !flag, Time: flag, SecretID: value}, Received: !flag,
+				Arrival: &arrival{Method: method, Path: path, Query: value, Host: name, Pattern: path, Values: []string{value, ""}, Remote: name},
+			},
+		} {
+			var got, want head
+			require.NoError(t, json.Unmarshal(h.append(nil), &got), "%s", h.append(nil))
+			marshalled, err := json.Marshal(h)
+			require.NoError(t, err)
+			require.NoError(t, json.Unmarshal(marshalled, &want))
+			require.Equal(t, want, got)
+		}
+	})
 }
