@@ -112,7 +112,7 @@ func requireDiagnosis(t *testing.T, s sender, r *webhook.Request, reason string,
 	var all map[string]any
 	require.NoError(t, json.Unmarshal(log.Bytes(), &all))
 	require.ElementsMatch(t, slices.Collect(maps.Keys(all)), []string{
-		"time", "level", "msg", "status", "source", "reason", "http_status", "timestamp", "duration", "error",
+		"time", "level", "msg", "status", "source", "reason", "http_status", "duration", "error",
 	}, "what docs/security.md says of a refused request")
 	require.Equal(t, "WARN", record.Level)
 	require.Equal(t, "source", record.Source)

@@ -26,7 +26,7 @@ const (
 	KeyEventType   = "event_type"
 	KeySource      = "source"
 	KeyTenant      = "tenant"
-	KeyTimestamp   = "timestamp" // of the event, by its sender; else when it was received
+	KeyTimestamp   = "timestamp" // of the event, by its sender; left out where that is not known
 	KeyStatus      = "status"    // one of the words below
 	KeyDuration    = "duration"  // of what the record is about
 	KeyError       = "error"
@@ -268,7 +268,7 @@ func (o *Observer) Rejected(ctx context.Context, r Rejection) {
 
 	attrs := []slog.Attr{
 		slog.String(KeyStatus, Rejected), slog.String(KeySource, r.Source), slog.String(KeyReason, r.Reason),
-		slog.Int(KeyHTTPStatus, r.Status), slog.Time(KeyTimestamp, time.Now().UTC()), slog.Duration(KeyDuration, r.Took),
+		slog.Int(KeyHTTPStatus, r.Status), slog.Duration(KeyDuration, r.Took),
 	}
 	if r.Err != nil {
 		attrs = append(attrs, slog.String(KeyError, Clean(r.Err.Error())))
@@ -291,15 +291,13 @@ func (o *Observer) rejectsOver(k rejectKey) {
 
 // appendRecord appends what identifies an event.
 func appendRecord(attrs []slog.Attr, r *store.Record) []slog.Attr {
-	at := r.Time
-	if at.IsZero() {
-		at = time.Now().UTC()
-	}
 	attrs = append(attrs,
 		slog.String(KeyEventID, Clean(r.ID)),
 		slog.String(KeyEventType, Clean(r.Type)),
-		slog.String(KeySource, Clean(r.Source)),
-		slog.Time(KeyTimestamp, at))
+		slog.String(KeySource, Clean(r.Source)))
+	if !r.Time.IsZero() {
+		attrs = append(attrs, slog.Time(KeyTimestamp, r.Time))
+	}
 	if r.Tenant != "" {
 		attrs = append(attrs, slog.String(KeyTenant, Clean(r.Tenant)))
 	}

@@ -12,6 +12,11 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	insertDelivery = `
 INSERT INTO webhook_delivery (id, event, queue, destination, lane, state, token, born, order_key, chain, due, ready, leased, until)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+	// The same for most: due and leased now, and ready when the lease ends.
+	insertLeased = `
+INSERT INTO webhook_delivery (id, event, queue, destination, lane, state, token, born, due, leased, ready, until)
+VALUES (?1, ?2, ?3, ?4, ?5, 'processing', 1, 1, ?6, ?6, ?7, ?7)`
 )
 
 // add stores an event with its deliveries, or finds out that it is known.
@@ -117,6 +122,10 @@ func (w *work) deliver(id, event int64, to place, t *store.Target, leases bool) 
 		w.ready(d, to.lane, free)
 	}
 	d.count(state, 1)
+	if token == 1 && chain == nil && due == w.now {
+		_, err := w.db.exec(insertLeased, id, event, d.queue, d.id, to.lane.id, w.now, until)
+		return out, err
+	}
 	_, err := w.db.exec(insertDelivery, id, event, d.queue, d.id, to.lane.id, state, token, token, orderKey, chain, due, ready, leased, until)
 	return out, err
 }

@@ -25,7 +25,8 @@ ORDER BY id`
 	// The same for runBatch keys at once.
 	insertKnowns = `
 INSERT INTO webhook_known (key, event)
-VALUES (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?) ON CONFLICT DO NOTHING`
+VALUES (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?),
+       (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?), (?, ?) ON CONFLICT DO NOTHING`
 )
 
 const (
@@ -35,7 +36,7 @@ const (
 	// runSpeed is how many of a run are put there beside each new key. More than
 	// one, so that the run ends before as many new ones have come.
 	runSpeed = 2
-	runBatch = 8
+	runBatch = 16
 
 	lookUpBatch = 8
 )

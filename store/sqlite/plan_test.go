@@ -28,6 +28,7 @@ func TestPlans(t *testing.T) {
 		"selectMember":        {selectMember, "PRIMARY KEY"},
 		"selectHeld":          {selectHeld, "PRIMARY KEY (destination=? AND key=?)"},
 		"settleDelivery":      {settleDelivery, "PRIMARY KEY"},
+		"settleProcessed":     {settleProcessed, "PRIMARY KEY"},
 		"selectStats oldest":  {selectStats, "webhook_delivery_queued (destination=?)"},
 		"selectStats blocked": {selectStats, "webhook_chain_blocked (destination=? AND blocked>?)"},
 		"selectQueueStats":    {selectQueueStats, "webhook_delivery_queued (destination=?)"},

@@ -17,6 +17,13 @@ SET state = ?, chain = ?, due = coalesce(?, due), ready = ?, leased = NULL, unti
     spent = spent + ?, deferred = deferred + ?, finished = ?, reason = ?, started = ?, took = ?, success = ?
 WHERE id = ? AND token = ? AND state = 'processing'`
 
+	// The same for most: what is bound costs as much as what is written.
+	settleProcessed = `
+UPDATE webhook_delivery
+SET state = 'processed', chain = NULL, ready = NULL, leased = NULL, until = NULL,
+    spent = spent + ?, finished = ?, reason = NULL, started = ?, took = ?, success = ?
+WHERE id = ? AND token = ? AND state = 'processing'`
+
 	renewDelivery = `UPDATE webhook_delivery SET until = ?, ready = ? WHERE id = ?`
 )
 
@@ -82,8 +89,13 @@ func (w *work) end(l *leased, x *store.Settle) (done bool, err error) {
 	default:
 		finished, reason, chain = w.now, []byte(x.Reason), nil
 	}
-	n, err := w.db.exec(settleDelivery, string(x.To), chain, due, ready, one0(x.Spend), one0(x.Defer), finished, reason,
-		own.started, own.took, own.rest, l.id, l.token)
+	var n int64
+	if x.To == store.Processed && !x.Defer {
+		n, err = w.db.exec(settleProcessed, one0(x.Spend), finished, own.started, own.took, own.rest, l.id, l.token)
+	} else {
+		n, err = w.db.exec(settleDelivery, string(x.To), chain, due, ready, one0(x.Spend), one0(x.Defer), finished, reason,
+			own.started, own.took, own.rest, l.id, l.token)
+	}
 	if err != nil || n == 0 {
 		return false, err
 	}
