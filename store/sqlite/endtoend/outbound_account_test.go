@@ -28,8 +28,8 @@ type delivered struct {
 	under, reason string
 }
 
-// ledger is what a run of the outbound half left behind.
-type ledger struct {
+// outboundAccount is what a run of the outbound half left behind.
+type outboundAccount struct {
 	committed  map[string]bool // keys of events that are known to be committed
 	business   map[string]bool // of those, what was committed beside the event
 	deliveries map[[2]string]*delivered
@@ -37,7 +37,7 @@ type ledger struct {
 	endings    map[string]int // of attempts: outcomes, and classes of failures
 }
 
-func (l ledger) count(s store.State) (n int) {
+func (l outboundAccount) count(s store.State) (n int) {
 	for _, d := range l.deliveries {
 		if d.state == s {
 			n++
@@ -47,7 +47,7 @@ func (l ledger) count(s store.State) (n int) {
 }
 
 // again returns how many deliveries an endpoint took more than once.
-func (l ledger) again() (n int) {
+func (l outboundAccount) again() (n int) {
 	for _, d := range l.deliveries {
 		if d.took > 1 {
 			n++
@@ -57,7 +57,7 @@ func (l ledger) again() (n int) {
 }
 
 // problems returns what must not be, one line each.
-func (l ledger) problems() (ps []string) {
+func (l outboundAccount) problems() (ps []string) {
 	for key := range l.committed {
 		for _, endpoint := range endpointsOf(key) {
 			if d := l.deliveries[[2]string{key, endpoint}]; d == nil || d.state == "" {
@@ -96,10 +96,10 @@ func (d *delivered) problems(key string, business bool) (ps []string) {
 	return ps
 }
 
-// ledger reads it from the files and the store.
-func (s *stage) ledger(posts string) ledger {
+// outboundAccount reads it from the files and the store.
+func (s *stage) outboundAccount(posts string) outboundAccount {
 	s.t.Helper()
-	l := ledger{committed: map[string]bool{}, business: map[string]bool{}, deliveries: map[[2]string]*delivered{}, endings: map[string]int{}}
+	l := outboundAccount{committed: map[string]bool{}, business: map[string]bool{}, deliveries: map[[2]string]*delivered{}, endings: map[string]int{}}
 	for _, line := range s.lines(s.acked) {
 		l.committed[line] = true
 	}
@@ -117,7 +117,7 @@ func (s *stage) ledger(posts string) ledger {
 	return l
 }
 
-func (l *ledger) delivery(key, endpoint string) *delivered {
+func (l *outboundAccount) delivery(key, endpoint string) *delivered {
 	k := [2]string{key, endpoint}
 	if l.deliveries[k] == nil {
 		l.deliveries[k] = &delivered{}
@@ -125,7 +125,7 @@ func (l *ledger) delivery(key, endpoint string) *delivered {
 	return l.deliveries[k]
 }
 
-func (l *ledger) note(p posted) {
+func (l *outboundAccount) note(p posted) {
 	if p.what == wroteForged {
 		l.forged++
 		return
@@ -158,7 +158,7 @@ func (s *stage) lines(path string) (lines []string) {
 	return lines
 }
 
-func (s *stage) readDeliveries(st *sqlite.Store, l ledger) {
+func (s *stage) readDeliveries(st *sqlite.Store, l outboundAccount) {
 	q := webhook.NewQueue(st, s.queue)
 	for found, err := range q.Find(s.t.Context(), store.Filter{}) {
 		require.NoError(s.t, err)
@@ -181,7 +181,7 @@ func (s *stage) readDeliveries(st *sqlite.Store, l ledger) {
 }
 
 // readBusiness reads what was committed beside the events: so were they.
-func (s *stage) readBusiness(st *sqlite.Store, l ledger) {
+func (s *stage) readBusiness(st *sqlite.Store, l outboundAccount) {
 	require.NoError(s.t, st.Transact(s.t.Context(), func(ctx context.Context, tx *sql.Tx, _ store.Tx) error {
 		rows, err := tx.QueryContext(ctx, "SELECT key FROM business")
 		if err != nil {

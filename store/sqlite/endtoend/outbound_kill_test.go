@@ -50,12 +50,12 @@ func TestKillOutbound_SeesSabotage(t *testing.T) {
 // killOutbound kills senders so many times, every second one by its own hand at
 // one of the points, and the endpoints now and then; lets both finish, and returns
 // the account.
-func killOutbound(t *testing.T, sabotage string, times int) ledger {
+func killOutbound(t *testing.T, sabotage string, times int) outboundAccount {
 	t.Helper()
 	posts := filepath.Join(t.TempDir(), "posts")
 	s := newStage(t, envSabotage+"="+sabotage, envPosts+"="+posts)
 	s.queue = "outbox"
-	endpoints, gone := s.start(envRole+"=endpoints")
+	endpoints, gone := s.start(envRole + "=endpoints")
 	for n := range times + 1 {
 		if n%2 == 0 {
 			_ = endpoints.Kill() // or by its own hand, before
@@ -82,7 +82,7 @@ func killOutbound(t *testing.T, sabotage string, times int) ledger {
 
 // endOutbound lets a dispatcher finish against endpoints that take everything, and
 // returns the account.
-func (s *stage) endOutbound(endpoints *os.Process, gone <-chan error, posts string) ledger {
+func (s *stage) endOutbound(endpoints *os.Process, gone <-chan error, posts string) outboundAccount {
 	s.t.Helper()
 	_ = endpoints.Kill()
 	requireKilled(s.t, within(s.t, gone))
@@ -92,5 +92,5 @@ func (s *stage) endOutbound(endpoints *os.Process, gone <-chan error, posts stri
 	require.NoError(s.t, dispatcher.Signal(syscall.SIGTERM))
 	require.NoError(s.t, within(s.t, exited), "dispatcher: SIGTERM is no crash")
 	require.Empty(s.t, gone, "the endpoints exited")
-	return s.ledger(posts)
+	return s.outboundAccount(posts)
 }

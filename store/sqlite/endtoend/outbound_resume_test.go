@@ -82,14 +82,14 @@ func TestKillOutbound_Resumes(t *testing.T) {
 		s := newStage(t, envAddr+"="+strings.TrimPrefix(srv.URL, "http://"), envCalm+"=1", envLong+"=1")
 		s.queue = "outbox"
 		s.sendTo(endpointIDs, each)
-		dispatcher, exited := s.start(envRole+"=dispatcher")
+		dispatcher, exited := s.start(envRole + "=dispatcher")
 		require.Eventually(t, func() bool { return h.inFlight() == inFlight }, 30*time.Second, time.Millisecond)
 		require.NoError(t, dispatcher.Kill())
 		requireKilled(t, within(t, exited))
 
 		before := h.answer()
 		start := time.Now()
-		dispatcher, exited = s.start(envRole+"=dispatcher")
+		dispatcher, exited = s.start(envRole + "=dispatcher")
 		require.Eventually(t, func() bool { _, missing := h.since(start, before); return missing == 0 }, 90*time.Second, time.Millisecond)
 		last, _ := h.since(start, before)
 		slowest = max(slowest, last)
