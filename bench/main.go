@@ -5,6 +5,8 @@
 //     also appends to a file, and an Inbox on SQLite and in memory;
 //   - without HTTP: the full cycle of an event, add → handler → processed, on
 //     SQLite, beside the queue library goqite;
+//   - outbound: the full cycle of a delivery, Send → post → processed, on SQLite
+//     and in memory, beside loops of http.Client that post the same;
 //   - what a claim costs in a queue with a million that were processed and a hundred
 //     thousand that wait, beside one with a thousand: only when it is asked for,
 //     since to build the queue takes minutes.
@@ -12,7 +14,7 @@
 // Figures of one machine say little, their ratios more: rounds are interleaved,
 // each in a process and a folder of its own, and the tables show medians.
 //
-//	make bench                        # all of it, about four minutes
+//	make bench                        # all of it, about eight minutes
 //	cd bench && go run . -only cycle
 //	cd bench && go run . -only http -rounds 1 -profile /tmp
 //	cd bench && go run . -only claim -rounds 3
@@ -49,13 +51,20 @@ type plan struct {
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "serve" {
-		exit(serveMain(os.Args[2:]))
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "serve":
+			exit(serveMain(os.Args[2:]))
+		case "post":
+			exit(postMain(os.Args[2:]))
+		case "receive":
+			exit(receiveMain())
+		}
 	}
 	var p plan
 	flag.StringVar(&p.dir, "dir", "", "folder for the files, on the disk to be measured (default: the user's cache folder)")
-	flag.StringVar(&p.only, "only", "", "http, cycle or claim (default: the first two)")
-	flag.StringVar(&p.profile, "profile", "", "folder for a CPU profile of each HTTP row, taken in an extra round that does not count")
+	flag.StringVar(&p.only, "only", "", "http, cycle, outbound or claim (default: the first three)")
+	flag.StringVar(&p.profile, "profile", "", "folder for a CPU profile of each row of http and outbound, taken in an extra round that does not count")
 	flag.IntVar(&p.rounds, "rounds", 5, "rounds of each row")
 	flag.DurationVar(&p.window, "window", 6*time.Second, "length of a round")
 	flag.IntVar(&p.processed, "processed", 1_000_000, "processed deliveries of the queue in which claims are measured")
@@ -107,6 +116,11 @@ func run(ctx context.Context, p plan) error {
 	}
 	if p.only == "" || p.only == "cycle" {
 		if err := measureCycles(ctx, p); err != nil {
+			return err
+		}
+	}
+	if p.only == "" || p.only == "outbound" {
+		if err := measureOutbound(ctx, p); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,7 @@ func (s *stage) until(ok func(store.Stats) bool, otherwise string) {
 	require.NoError(t, err)
 	defer st.Close()
 	require.Eventually(t, func() bool {
-		figures, err := webhook.NewQueue(st, "inbox").Stats(ctx)
+		figures, err := webhook.NewQueue(st, s.queue).Stats(ctx)
 		return err == nil && ok(figures)
 	}, time.Minute, 5*time.Millisecond, otherwise)
 }

@@ -19,6 +19,10 @@ const (
 	envSuicide  = "ENDTOEND_SUICIDE"  // one in how many times it kills itself at each of its points; 0: never
 	envLease    = "ENDTOEND_LEASE"    // of its deliveries; empty: the default
 	envJournal  = "ENDTOEND_JOURNAL"  // folder in which handlers write down what they do
+	envPosts    = "ENDTOEND_POSTS"    // file to which the endpoints write what came
+	envPoint    = "ENDTOEND_POINT"    // point at which the dispatcher or the endpoints kill themselves; empty: none
+	envLong     = "ENDTOEND_LONG"     // set: an attempt of the dispatcher may take as long as by default
+	envCalm     = "ENDTOEND_CALM"     // set: nothing new is sent, and the endpoints take everything
 )
 
 const secret = "whsec_ZW5kIHRvIGVuZCwgZnJvbSBzb2NrZXQgdG8gZGlzaw=="
@@ -34,6 +38,10 @@ func TestMain(m *testing.M) {
 		err = send()
 	case "handler":
 		err = handle()
+	case "dispatcher":
+		err = dispatch()
+	case "endpoints":
+		err = serveEndpoints()
 	default:
 		err = fmt.Errorf("no such role: %s", role)
 	}

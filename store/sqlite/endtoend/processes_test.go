@@ -21,6 +21,7 @@ import (
 type stage struct {
 	t         *testing.T
 	db, acked string
+	queue     string
 	addr      string
 	env       []string
 }
@@ -29,7 +30,7 @@ type stage struct {
 func newStage(t *testing.T, more ...string) *stage {
 	t.Helper()
 	dir := t.TempDir()
-	s := &stage{t: t, db: filepath.Join(dir, "webhooks.db"), acked: filepath.Join(dir, "acked"), addr: freeAddr(t)}
+	s := &stage{t: t, db: filepath.Join(dir, "webhooks.db"), acked: filepath.Join(dir, "acked"), queue: "inbox", addr: freeAddr(t)}
 	s.env = append(os.Environ(), envDB+"="+s.db, envAcked+"="+s.acked, envAddr+"="+s.addr)
 	s.env = append(s.env, more...)
 	return s
@@ -112,7 +113,7 @@ func requireKilled(t *testing.T, err error) {
 	var exit *exec.ExitError
 	require.ErrorAs(t, err, &exit)
 	status, ok := exit.Sys().(syscall.WaitStatus)
-	require.True(t, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "receiver: %v", err)
+	require.True(t, ok && status.Signaled() && status.Signal() == syscall.SIGKILL, "%v", err)
 }
 
 func freeAddr(t *testing.T) string {
