@@ -73,9 +73,9 @@ func TestSender_SlowCallIsNotMadeTwice(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := newOutbox(t, webhook.DispatcherConfig{Queue: webhook.QueueConfig{Lease: time.Second}}, webhook.Endpoint{ID: "a"})
-				o.net.answer = func(int, *http.Request) (*http.Response, error) {
+				o.net.answer = func(int, *http.Request) reply {
 					time.Sleep(14 * time.Second)
-					return status(http.StatusOK), nil
+					return status(http.StatusOK)
 				}
 				if born {
 					o.run()
