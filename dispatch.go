@@ -209,8 +209,9 @@ func (d *Dispatcher) saw(ep *Endpoint) {
 // deliveries are added. It is visible ASCII, at most 256 bytes, without a ".",
 // by the Standard Webhooks specification; an empty one is made. Source is by
 // default the queue's name, Time the present; Proof is ignored. Headers are sent
-// with the event; of one that was received through Verify only Content-Type is,
-// since what a sender told this program is not for others.
+// with the event; of one that somebody signed and this program received, as its
+// Proof shows, only Content-Type is: what a sender told this program is not for
+// others.
 //
 // ErrMalformed, ErrQueueFull: nothing was stored. After another error nothing is
 // known, and sending the same IDs again is safe. ErrInTransaction of package
@@ -322,11 +323,10 @@ func (d *Dispatcher) ready(e Event) (Event, error) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
-	e.Proof = Proof{}
-	if e.received {
+	if e.Proof.found() {
 		e.Headers = contentType(e.Headers)
-		e.received = false
 	}
+	e.Proof = Proof{}
 	if err := checkHeaders(e.Headers); err != nil {
 		return e, fmt.Errorf("it %w", err)
 	}

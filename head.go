@@ -10,11 +10,10 @@ import (
 // head is what a record carries beside the fields that stores index. Its names
 // are short because every event pays for them.
 type head struct {
-	Headers  http.Header       `json:"h,omitempty"`
-	Proof    *headProof        `json:"p,omitempty"`
-	Received bool              `json:"w,omitempty"`
-	Arrival  *arrival          `json:"r,omitempty"`
-	Carried  map[string]string `json:"c,omitempty"`
+	Headers http.Header       `json:"h,omitempty"`
+	Proof   *headProof        `json:"p,omitempty"`
+	Arrival *arrival          `json:"r,omitempty"`
+	Carried map[string]string `json:"c,omitempty"`
 }
 
 // headProof is a Proof without its keys, which the store has as digests.
@@ -46,7 +45,6 @@ func (h *head) append(b []byte) []byte {
 		proof.text("secret", p.SecretID)
 		o.b = proof.end()
 	}
-	o.flag("w", h.Received)
 	if a := h.Arrival; a != nil {
 		o.name("r")
 		o.b = a.append(o.b)

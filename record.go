@@ -56,7 +56,6 @@ func handedOf(r *store.Record) (*handed, error) {
 	if p := h.Proof; p != nil {
 		e.Proof = Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: disarm(p.SecretID)}
 	}
-	e.received = h.Received
 	return &handed{event: e, arrival: h.Arrival.mapText(disarm), carried: mapCarried(h.Carried, disarm)}, nil
 }
 
@@ -91,7 +90,7 @@ func recordOf(in handed) (*store.Record, error) {
 			return nil, fmt.Errorf("%w: event %s of %d bytes, at most %d", ErrMalformed, f.name, len(f.text), maxText)
 		}
 	}
-	h := head{Headers: mapText(e.Headers, arm), Received: e.received, Arrival: in.arrival.mapText(arm), Carried: mapCarried(in.carried, arm)}
+	h := head{Headers: mapText(e.Headers, arm), Arrival: in.arrival.mapText(arm), Carried: mapCarried(in.carried, arm)}
 	if p := e.Proof; p.ID || p.Type || p.Time || p.SecretID != "" {
 		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: arm(p.SecretID)}
 	}
@@ -108,8 +107,7 @@ func keptOf(in handed, r *store.Record) *handed {
 	k := &handed{
 		event: Event{
 			Tenant: r.Tenant, Source: r.Source, ID: r.ID, Type: r.Type, Subject: r.Subject, Time: r.Time, Body: r.Body,
-			Proof:    Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID},
-			received: in.event.received,
+			Proof: Proof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: p.SecretID},
 		},
 		arrival: in.arrival,
 		carried: in.carried,

@@ -191,10 +191,10 @@ func FuzzHead(f *testing.F) {
 		}
 		for _, h := range []head{
 			{},
-			{Headers: http.Header{name: {value, path}, "X-" + name: {}, "Y": nil}, Received: flag},
+			{Headers: http.Header{name: {value, path}, "X-" + name: {}, "Y": nil}},
 			{Proof: &headProof{}, Arrival: &arrival{}, Carried: map[string]string{name: value, path: ""}},
 			{
-				Headers: http.Header{name: {value}}, Proof: &headProof{ID: flag, Type: !flag, Time: flag, SecretID: value}, Received: !flag,
+				Headers: http.Header{name: {value}}, Proof: &headProof{ID: flag, Type: !flag, Time: flag, SecretID: value},
 				Arrival: &arrival{Method: method, Path: path, Query: value, Host: name, Pattern: path, Values: []string{value, ""}, Remote: name},
 			},
 		} {

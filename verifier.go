@@ -216,7 +216,6 @@ func (v *Verifier) finish(r *Request, events []Event) error {
 	for i := range events {
 		e := &events[i]
 		e.Headers = headers
-		e.received = true
 		if e.Body == nil {
 			e.Body = r.Body
 		}

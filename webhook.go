@@ -107,9 +107,7 @@ type Event struct {
 	Headers http.Header // those that are kept, see Verifier.Keep; sent: those to send
 	Body    []byte      // raw bytes, never re-encoded; of a batch, this element's
 	To      []string    // names of handlers, or IDs of endpoints: exactly these; empty: those that Receive names, or Endpoints.Match
-	Proof   Proof       // what the check found out; zero: trusted as it is; sent: ignored
-
-	received bool // through a Verifier
+	Proof   Proof       // what the check found out; zero: trusted as it is; sent: that of one received keeps its headers back
 }
 
 // Proof is what a check found out about an event.
@@ -117,6 +115,11 @@ type Proof struct {
 	ID, Type, Time bool     // whether the signature covers them
 	SecretID       string   // which signing secret fitted
 	Keys           [][]byte // replay keys beside the ID; Verifier.Verify adds the digest of the Body where the ID is not covered
+}
+
+// found reports whether a check found anything out.
+func (p *Proof) found() bool {
+	return p.ID || p.Type || p.Time || p.SecretID != "" || len(p.Keys) > 0
 }
 
 // Decode unmarshals the body as JSON into v. Its error is Permanent, so that a
