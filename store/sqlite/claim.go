@@ -69,10 +69,12 @@ func (s *Store) claim(ctx context.Context, queue string, c *store.Claim) (ds []s
 	}
 	// An engine that has nothing to do asks each second: it does not disturb the
 	// writer.
-	reader := plain{ctx, s.read}
-	lanes, err := dueLanes(reader, queue, c, s.now())
-	if err != nil || len(lanes) == 0 {
-		return nil, err
+	if !s.found.Load() {
+		reader := plain{ctx, s.read}
+		lanes, err := dueLanes(reader, queue, c, s.now())
+		if err != nil || len(lanes) == 0 {
+			return nil, err
+		}
 	}
 	var k claiming
 	err = s.writer.do(ctx, func(db session) error {
@@ -91,6 +93,7 @@ func (s *Store) claim(ctx context.Context, queue string, c *store.Claim) (ds []s
 		return nil, err
 	}
 	k.committed()
+	s.found.Store(len(ds) > 0)
 	return ds, nil
 }
 

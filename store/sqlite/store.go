@@ -73,6 +73,7 @@ type Store struct {
 	leases leaseCache
 	fresh  freshKeys
 	wake   wakes
+	found  atomic.Bool // by the last claim: the next need not look first
 	purged purgeCursor
 
 	offset atomic.Int64 // of the clock, for tests
