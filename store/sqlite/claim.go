@@ -28,11 +28,12 @@ SELECT l.id, l.served, d.id, d.name, d.held
 FROM webhook_destination d JOIN webhook_lane l ON l.destination = d.id
 WHERE d.queue = ? AND d.name = ? AND l.next <= ?`
 
-	// By webhook_delivery_ready, in its order.
+	// By webhook_delivery_ready, in its order. SQLite looks at a bare parameter
+	// when it plans, and plans anew when that has another value: hence the plus.
 	selectReady = `
 SELECT d.id, d.state, d.token, d.leased, d.chain, length(e.body)
 FROM webhook_delivery d JOIN webhook_event e ON e.id = d.event
-WHERE d.lane = ? AND d.ready <= ? ORDER BY d.ready, d.id LIMIT ?`
+WHERE d.lane = +? AND d.ready <= ? ORDER BY d.ready, d.id LIMIT +?`
 	selectNextReady = `SELECT coalesce(min(ready), 9223372036854775807) FROM webhook_delivery WHERE lane = ? AND ready IS NOT NULL`
 
 	takeDelivery = `

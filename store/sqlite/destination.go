@@ -34,9 +34,10 @@ const (
 	selectDestination = `SELECT id, held, failing FROM webhook_destination WHERE queue = ? AND name = ?`
 	insertDestination = `INSERT INTO webhook_destination (queue, name) VALUES (?, ?) RETURNING id`
 
+	// The plus is as in selectReady.
 	selectDestinationByID = `
 SELECT d.id, d.queue, q.name, d.name, d.held, d.failing
-FROM webhook_destination d JOIN webhook_queue q ON q.id = d.queue WHERE d.id = ?`
+FROM webhook_destination d JOIN webhook_queue q ON q.id = d.queue WHERE d.id = +?`
 
 	// Differences are added, so that what is read beside it need not be fresh.
 	updateDestination = `
