@@ -37,7 +37,7 @@ type outboundAccount struct {
 	endings    map[string]int // of attempts: outcomes, and classes of failures
 }
 
-func (l outboundAccount) count(s store.State) (n int) {
+func (l *outboundAccount) count(s store.State) (n int) {
 	for _, d := range l.deliveries {
 		if d.state == s {
 			n++
@@ -47,7 +47,7 @@ func (l outboundAccount) count(s store.State) (n int) {
 }
 
 // again returns how many deliveries an endpoint took more than once.
-func (l outboundAccount) again() (n int) {
+func (l *outboundAccount) again() (n int) {
 	for _, d := range l.deliveries {
 		if d.took > 1 {
 			n++
@@ -57,7 +57,7 @@ func (l outboundAccount) again() (n int) {
 }
 
 // problems returns what must not be, one line each.
-func (l outboundAccount) problems() (ps []string) {
+func (l *outboundAccount) problems() (ps []string) {
 	for key := range l.committed {
 		for _, endpoint := range endpointsOf(key) {
 			if d := l.deliveries[[2]string{key, endpoint}]; d == nil || d.state == "" {
