@@ -196,7 +196,7 @@ func (d *Dispatcher) saw(ep *Endpoint) {
 	if ep.Concurrency > 0 {
 		d.limit[ep.ID] = ep.Concurrency
 	} else {
-		delete(d.limit, ep.ID)
+		delete(d.limit, ep.ID) // it never had one, or has none any more
 	}
 }
 
@@ -208,7 +208,7 @@ func (d *Dispatcher) saw(ep *Endpoint) {
 // An event's ID makes sending it idempotent: of one that is known only missing
 // deliveries are added. It is visible ASCII, at most 256 bytes, without a ".",
 // by the Standard Webhooks specification; an empty one is made. Source is by
-// default the queue's name, Time the present; Proof is ignored. Headers are sent
+// default the queue's name, Time the present; Proof is not sent. Headers are sent
 // with the event; of one that somebody signed and this program received, as its
 // Proof shows, only Content-Type is: what a sender told this program is not for
 // others.
@@ -236,7 +236,7 @@ func (d *Dispatcher) Send(ctx context.Context, events ...Event) ([]Stored, error
 	for k := range added {
 		d.obs.EventSent(ctx, d.c.Queue.Name, adds[k].Record, &added[k], took)
 	}
-	return d.stored(adds, added), nil
+	return storedOf(adds, added), nil
 }
 
 // SendIn is Send as part of the transaction w: what the caller commits is sent,
@@ -257,7 +257,7 @@ func (d *Dispatcher) SendIn(ctx context.Context, w store.Tx, events ...Event) ([
 	if len(res.Adds) != len(adds) {
 		return nil, fmt.Errorf("webhook: send to queue %q: the store forgot to answer an add", d.c.Queue.Name)
 	}
-	return d.stored(adds, res.Adds), nil
+	return storedOf(adds, res.Adds), nil
 }
 
 // adds returns the writes that store events. All are looked at before the first
@@ -339,19 +339,6 @@ func contentType(h http.Header) http.Header {
 		return http.Header{"Content-Type": v}
 	}
 	return nil
-}
-
-// stored says what became of each add.
-func (d *Dispatcher) stored(adds []store.Add, added []store.Added) []Stored {
-	s := make([]Stored, len(adds))
-	for k := range added {
-		a := &added[k]
-		s[k] = Stored{
-			ID: adds[k].Record.ID, Deliveries: len(a.Deliveries),
-			Duplicate: a.Duplicate && a.Missing == 0, Changed: a.Changed,
-		}
-	}
-	return s
 }
 
 // Queue is for the person on call. Its destinations are the endpoints' IDs.

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -53,21 +52,10 @@ func newOutbox(t testing.TB, c webhook.DispatcherConfig, endpoints ...webhook.En
 	return o
 }
 
-// run starts the dispatcher, and returns once its first claim is made.
+// run starts the dispatcher, as rig.run does.
 func (o *outbox) run() (stop func() error) {
 	o.t.Helper()
-	ctx, cancel := context.WithCancel(o.t.Context())
-	done := make(chan error, 1)
-	go func() { done <- o.out.Run(ctx) }()
-	synctest.Wait()
-	var once sync.Once
-	var err error
-	stop = func() error {
-		once.Do(func() { cancel(); err = <-done })
-		return err
-	}
-	o.t.Cleanup(func() { require.NoError(o.t, stop()) })
-	return stop
+	return start(o.t, o.out)
 }
 
 // send sends events and wants them stored.
@@ -81,14 +69,7 @@ func (o *outbox) send(events ...webhook.Event) []webhook.Stored {
 // deliveries returns all deliveries, with bodies and attempts, oldest first.
 func (o *outbox) deliveries() []store.Delivery {
 	o.t.Helper()
-	var all []store.Delivery
-	for d, err := range o.out.Queue().Find(context.Background(), store.Filter{}) {
-		require.NoError(o.t, err)
-		d, err = o.out.Queue().Get(context.Background(), d.ID)
-		require.NoError(o.t, err)
-		all = append(all, d)
-	}
-	return all
+	return deliveriesOf(o.t, o.out.Queue())
 }
 
 // only returns the one delivery that there is.

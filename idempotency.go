@@ -204,7 +204,7 @@ func (u *unit) settle(ctx context.Context, ok bool) {
 		return
 	}
 	window := u.c.window(u.v.horizon)
-	err := again(ctx, func(ctx context.Context) error { return u.st.Confirm(ctx, u.owner, u.keys, window) })
+	err := persist(ctx, func(ctx context.Context) error { return u.st.Confirm(ctx, u.owner, u.keys, window) })
 	if err != nil {
 		// The sender was told of the success, or will be. What is reserved stays so
 		// until it runs out: copies that are under way are refused for so long.
@@ -217,7 +217,7 @@ func (u *unit) free(ctx context.Context, keys [][32]byte) {
 	if len(keys) == 0 {
 		return
 	}
-	if err := again(ctx, func(ctx context.Context) error { return u.st.Release(ctx, u.owner, keys) }); err != nil {
+	if err := persist(ctx, func(ctx context.Context) error { return u.st.Release(ctx, u.owner, keys) }); err != nil {
 		u.failed(ctx, observe.NotReleased, err)
 	}
 }

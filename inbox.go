@@ -408,16 +408,10 @@ func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, e
 		return nil, fmt.Errorf("webhook: add to queue %q: %w", i.c.Queue.Name, err)
 	}
 	took := time.Since(start)
-	stored := make([]Stored, len(events))
 	for k := range added {
-		a := &added[k]
-		stored[k] = Stored{
-			ID: adds[k].Record.ID, Deliveries: len(a.Deliveries),
-			Duplicate: a.Duplicate && a.Missing == 0, Changed: a.Changed,
-		}
-		i.obs.EventStored(ctx, i.c.Queue.Name, in.preset, adds[k].Record, a, events[k].Proof.SecretID, took)
+		i.obs.EventStored(ctx, i.c.Queue.Name, in.preset, adds[k].Record, &added[k], events[k].Proof.SecretID, took)
 	}
-	return stored, nil
+	return storedOf(adds, added), nil
 }
 
 // addOf returns the write that stores e, and what its attempts are handed.

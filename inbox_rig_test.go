@@ -55,9 +55,15 @@ func newRigWith(t testing.TB, mem *memory.Store, c webhook.InboxConfig) *rig {
 // a test that does not call it wants a clean drain.
 func (r *rig) run() (stop func() error) {
 	r.t.Helper()
-	ctx, cancel := context.WithCancel(r.t.Context())
+	return start(r.t, r.inbox)
+}
+
+// start is run, of an inbox or a dispatcher.
+func start(t testing.TB, runner interface{ Run(context.Context) error }) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- r.inbox.Run(ctx) }()
+	go func() { done <- runner.Run(ctx) }()
 	synctest.Wait()
 	stopped := false
 	stop = func() error {
@@ -65,9 +71,9 @@ func (r *rig) run() (stop func() error) {
 		cancel()
 		return <-done
 	}
-	r.t.Cleanup(func() {
+	t.Cleanup(func() {
 		if !stopped {
-			require.NoError(r.t, stop())
+			require.NoError(t, stop())
 		}
 	})
 	return stop
@@ -84,11 +90,17 @@ func (r *rig) add(events ...webhook.Event) []webhook.Stored {
 // deliveries returns all deliveries of the inbox, with bodies and attempts, oldest first.
 func (r *rig) deliveries() []store.Delivery {
 	r.t.Helper()
+	return deliveriesOf(r.t, r.inbox.Queue())
+}
+
+// deliveriesOf returns all of a queue, with bodies and attempts, oldest first.
+func deliveriesOf(t testing.TB, q *webhook.Queue) []store.Delivery {
+	t.Helper()
 	var all []store.Delivery
-	for d, err := range r.inbox.Queue().Find(context.Background(), store.Filter{}) {
-		require.NoError(r.t, err)
-		d, err = r.inbox.Queue().Get(context.Background(), d.ID)
-		require.NoError(r.t, err)
+	for d, err := range q.Find(context.Background(), store.Filter{}) {
+		require.NoError(t, err)
+		d, err = q.Get(context.Background(), d.ID)
+		require.NoError(t, err)
 		all = append(all, d)
 	}
 	return all

@@ -118,6 +118,19 @@ func keptOf(in handed, r *store.Record) *handed {
 	return k
 }
 
+// storedOf says what became of each of adds.
+func storedOf(adds []store.Add, added []store.Added) []Stored {
+	s := make([]Stored, len(adds))
+	for k := range added {
+		a := &added[k]
+		s[k] = Stored{
+			ID: adds[k].Record.ID, Deliveries: len(a.Deliveries),
+			Duplicate: a.Duplicate && a.Missing == 0, Changed: a.Changed,
+		}
+	}
+	return s
+}
+
 // stored returns t as a store keeps it.
 func stored(t time.Time) time.Time {
 	if t.IsZero() {

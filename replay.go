@@ -2,12 +2,12 @@ package webhook
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/surehook/webhook/internal/post"
 )
 
 // HTTPHandler returns a Handler that runs h, which may be any [http.Handler] that
@@ -165,7 +165,7 @@ func (w *replayWriter) outcome(now time.Time) error {
 	case 200 <= w.status && w.status <= 299:
 		return nil
 	case w.status == http.StatusTooManyRequests || w.status == http.StatusServiceUnavailable:
-		if d, ok := parseRetryAfter(w.retryAfter, now); ok {
+		if d := post.RetryAfter(w.retryAfter, now); d > 0 {
 			return RetryAfter(d, &statusError{w.status})
 		}
 	}
@@ -185,20 +185,3 @@ func (e *statusError) Error() string {
 
 // class is "http_4xx" and the like.
 func (e *statusError) class() string { return fmt.Sprintf("http_%dxx", e.status/100) }
-
-// parseRetryAfter reads the header's value at the time now: a number of seconds
-// or a date, by https://www.rfc-editor.org/rfc/rfc9110#field.retry-after. What is
-// more than maxDeferral comes back as that.
-func parseRetryAfter(v string, now time.Time) (time.Duration, bool) {
-	if strings.Trim(v, "0123456789") == "" {
-		// A number out of range is the largest, and an empty value no number.
-		n, err := strconv.ParseInt(v, 10, 64)
-		n = min(n, int64(maxDeferral/time.Second))
-		return time.Duration(n) * time.Second, err == nil || errors.Is(err, strconv.ErrRange)
-	}
-	date, err := http.ParseTime(v)
-	if err != nil {
-		return 0, false
-	}
-	return min(max(date.Sub(now), 0), maxDeferral), true
-}

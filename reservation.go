@@ -9,8 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
+	"github.com/surehook/webhook/internal/again"
 	"github.com/surehook/webhook/store"
 )
 
@@ -90,7 +89,7 @@ func (u *unit) beside(known []bool) (beside [][32]byte) {
 // undo releases what may be reserved although Reserve returned err, with one try:
 // what is left runs out.
 func (u *unit) undo(ctx context.Context, err error) {
-	if errors.Is(err, store.ErrReserved) || isFinal(err) {
+	if errors.Is(err, store.ErrReserved) || again.Futile(err) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
@@ -122,7 +121,7 @@ func (u *unit) renew(ctx context.Context, lost func(error)) (stop func()) {
 	go func() {
 		defer close(done)
 		wait := span / 3
-		for rest(ctx, wait) {
+		for again.Rest(ctx, wait) == nil {
 			start := time.Now()
 			known, err := u.prolong(ctx)
 			switch {
@@ -160,37 +159,19 @@ func (u *unit) prolong(ctx context.Context) (known []bool, err error) {
 // (Shopify).
 const settleTime = 3 * time.Second
 
-// again does f until it succeeds, its error is final, or settleTime is over. Its
+// persist does f until it succeeds, its error is final, or settleTime is over. Its
 // context has ctx's values, and an end of its own.
-func again(ctx context.Context, f func(ctx context.Context) error) error {
+func persist(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTime)
 	defer cancel()
-	pause := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMultiplier(2))
+	pause := again.BackOff(500 * time.Millisecond)
 	for {
 		err := f(ctx)
-		if err == nil || errors.Is(err, store.ErrLeaseLost) || isFinal(err) {
+		if err == nil || errors.Is(err, store.ErrLeaseLost) || again.Futile(err) {
 			return err
 		}
-		if !rest(ctx, pause.NextBackOff()) {
+		if again.Rest(ctx, pause.NextBackOff()) != nil {
 			return err
 		}
-	}
-}
-
-// isFinal returns whether another try would only bring the same error.
-func isFinal(err error) bool {
-	return errors.Is(err, store.ErrBadData) || errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrInTransaction)
-}
-
-// rest waits for d, and returns false if ctx ended before.
-func rest(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

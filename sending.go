@@ -93,15 +93,10 @@ func (d *Dispatcher) attempt(ctx context.Context, dl *store.Delivery, event any,
 // send asks for the endpoint, and posts the event to it.
 func (s *sending) send(ctx context.Context, event any) error {
 	d := s.d
-	ep, err := d.c.Endpoints.Endpoint(ctx, s.delivery.Destination)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return Discard("endpoint deleted")
-	case err != nil:
-		return RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: %w", err))
+	ep, err := s.find(ctx)
+	if err != nil {
+		return err
 	}
-	s.endpoint = ep
-	d.saw(&ep)
 	in, known := event.(*handed)
 	if !known {
 		if in, err = handedOf(s.delivery.Record); err != nil {
@@ -125,6 +120,25 @@ func (s *sending) send(ctx context.Context, event any) error {
 	}
 	s.result = d.client.Post(ctx, r, through)
 	return s.verdict()
+}
+
+// find asks for the endpoint, within the time of an attempt that is not the
+// endpoint's own: a host's table may hang.
+func (s *sending) find(ctx context.Context) (Endpoint, error) {
+	id := s.delivery.Destination
+	ctx, cancel := engine.Within(ctx, s.d.c.Queue.Timeout)
+	defer cancel()
+	ep, err := s.d.c.Endpoints.Endpoint(ctx, id)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		s.d.saw(&Endpoint{ID: id})
+		return ep, Discard("endpoint deleted")
+	case err != nil:
+		return ep, RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: %w", err))
+	}
+	s.endpoint = ep
+	s.d.saw(&ep)
+	return ep, nil
 }
 
 // request makes the request: signed now, by each of the endpoint's signers.

@@ -183,9 +183,6 @@ func TestAttempt_Schedule(t *testing.T) {
 
 // Deliveries that failed together are not tried again together.
 func TestAttempt_JitterIsUniform(t *testing.T) {
-	if testing.Short() {
-		t.Skip("10,000 deliveries")
-	}
 	synctest.Test(t, func(t *testing.T) {
 		const deliveries, buckets = 10_000, 100
 		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 128, Queue: webhook.QueueConfig{
@@ -251,6 +248,30 @@ func TestAttempt_EndpointsOfTheHost(t *testing.T) {
 		require.Zero(t, by["there"].Spent)
 		require.Equal(t, "deferred", by["there"].Attempts[0].Outcome)
 		require.Len(t, o.net.posts(), 1)
+	})
+}
+
+// A table that hangs has the time of an attempt: then the delivery waits, and its
+// slot is free.
+func TestAttempt_EndpointsHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		o := newOutbox(t, webhook.DispatcherConfig{Endpoints: webhook.EndpointFunc(func(ctx context.Context, id string) (webhook.Endpoint, error) {
+			if calls.Add(1) == 1 {
+				<-ctx.Done()
+				return webhook.Endpoint{}, ctx.Err()
+			}
+			return webhook.Endpoint{ID: id, URL: "https://a.example", Secrets: []webhook.Secret{{Value: signature.NewSecret()}}}, nil
+		})})
+		o.run()
+		o.send(webhook.Event{ID: "1", To: []string{"a"}})
+		pass(14 * time.Second)
+		require.Equal(t, store.Processing, o.only().State)
+		pass(2 * time.Second)
+		require.Equal(t, store.Queued, o.only().State)
+		require.Zero(t, o.only().Spent)
+		pass(time.Minute)
+		require.Equal(t, store.Processed, o.only().State)
 	})
 }
 

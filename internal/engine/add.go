@@ -9,6 +9,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/surehook/webhook/internal/again"
 	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/store"
 )
@@ -59,14 +60,14 @@ func (e *Engine) commitAdds(ctx context.Context, b *store.Batch, start time.Time
 		if err == nil && len(res.Adds) != len(b.Adds) {
 			err = errors.New("webhook: the store forgot to answer an add")
 		}
-		if err == nil || isFinal(err) {
+		if err == nil || again.Futile(err) {
 			return res, err
 		}
 		if pause == nil {
-			pause = newBackOff(500 * time.Millisecond)
+			pause = again.BackOff(500 * time.Millisecond)
 		}
 		next := pause.NextBackOff()
-		if time.Since(start)+next > addPatience || rest(ctx, next) != nil {
+		if time.Since(start)+next > addPatience || again.Rest(ctx, next) != nil {
 			return nil, err
 		}
 	}
@@ -180,31 +181,4 @@ func (e *Engine) WasFull() bool {
 		}()
 	}
 	return e.depth.n >= e.c.MaxDepth
-}
-
-// newBackOff returns the pauses between tries of one thing inside this process:
-// from 20 ms, doubling to longest, ± 50 %, without end.
-func newBackOff(longest time.Duration) *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(min(20*time.Millisecond, longest)),
-		backoff.WithMultiplier(2),
-		backoff.WithMaxInterval(longest),
-		backoff.WithMaxElapsedTime(0))
-}
-
-// isFinal returns whether another try would only bring the same error.
-func isFinal(err error) bool {
-	return errors.Is(err, store.ErrBadData) || errors.Is(err, store.ErrInTransaction) || errors.Is(err, store.ErrClosed)
-}
-
-// rest waits for d, or returns the error of ctx.
-func rest(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/surehook/webhook/internal/again"
 	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/store"
 )
@@ -196,9 +197,9 @@ func (e *Engine) commitSettle(s store.Settle, hold *store.Hold) (store.Result, e
 			return r, nil
 		}
 		if pause == nil {
-			pause = newBackOff(5 * time.Second)
+			pause = again.BackOff(5 * time.Second)
 		}
-		if restErr := rest(e.settleWork, pause.NextBackOff()); restErr != nil {
+		if restErr := again.Rest(e.settleWork, pause.NextBackOff()); restErr != nil {
 			return 0, errors.Join(err, restErr)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/surehook/webhook/internal/again"
 	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/store"
 )
@@ -169,7 +170,7 @@ func (e *Engine) claim(ctx context.Context) error {
 	wake := e.st.Wake(e.c.Queue)
 	poll := time.NewTimer(0)
 	defer poll.Stop()
-	pause := newBackOff(e.c.Poll)
+	pause := again.BackOff(e.c.Poll)
 	for {
 		select {
 		case <-ctx.Done():

@@ -81,7 +81,7 @@ func judge(resp *http.Response, asked *url.URL, r *Result) error {
 	if status >= 200 && status <= 299 {
 		return nil
 	}
-	r.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	r.RetryAfter = RetryAfter(resp.Header.Get("Retry-After"), time.Now())
 	text := fmt.Sprintf("the answer is %d %s", status, http.StatusText(status))
 	switch {
 	case status >= 300 && status <= 399:
@@ -99,10 +99,10 @@ func judge(resp *http.Response, asked *url.URL, r *Result) error {
 	}
 }
 
-// retryAfter reads the header as https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
+// RetryAfter reads the header as https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3
 // has it: seconds, or a date. What lies in the past is a second, since 0 says
 // that there is nothing.
-func retryAfter(header string, now time.Time) time.Duration {
+func RetryAfter(header string, now time.Time) time.Duration {
 	const most = 1 << 32 // seconds; more does not fit into a Duration
 	if header == "" {
 		return 0

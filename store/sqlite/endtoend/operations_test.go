@@ -81,16 +81,36 @@ func statements(t *testing.T) map[string]string {
 func TestOperations_Questions(t *testing.T) {
 	path := operated(t)
 	want := map[string][]string{ // parts of the rows, in their order
-		"what waits, for each handler: counters, at no cost": {"inbox|billing|0|0|0|0|", "inbox|ledger|1|0|1|1|20", "inbox|paused|1|0|0|0|"},
-		"why letters are dead":                               {"ledger|failed 2 times: the ledger is down|1|20"},
-		"what became of an event; delivery_id is the id that the log and Queue.Get know": {"-1|billing|processed|1|", "-2|ledger|dead|2|", "-3|paused|queued|0|"},
-		"the body of an event": {personal},
-		"the attempts of a delivery at which something went wrong":          {"1|20", "2|20"},
-		"blocked keys, each with its dead head and how many wait behind it": {"ledger|cus_1|20"},
-		"what is held, and by whom":                                         {"paused||paused|bank holiday|"},
-		"what failed in the last day, and how":                              {"ledger|failed|error|2"},
-		"what came in the last day, by the hour":                            {"|shop|order.paid|2"},
-		"space":                                                             {"0|0"},
+		"what waits, for each handler: counters, at no cost": {
+			"inbox|billing|0|0|0|0|", "inbox|ledger|1|0|1|1|20", "inbox|paused|1|0|0|0|",
+		},
+		"why letters are dead": {
+			"ledger|failed 2 times: the ledger is down|1|20",
+		},
+		"what became of an event; delivery_id is the id that the log and Queue.Get know": {
+			"-1|billing|processed|1|", "-2|ledger|dead|2|", "-3|paused|queued|0|",
+		},
+		"the body of an event": {
+			personal,
+		},
+		"the attempts of a delivery at which something went wrong": {
+			"1|20", "2|20",
+		},
+		"blocked keys, each with its dead head and how many wait behind it": {
+			"ledger|cus_1|20",
+		},
+		"what is held, and by whom": {
+			"paused||paused|bank holiday|",
+		},
+		"what failed in the last day, and how": {
+			"ledger|failed|error|2",
+		},
+		"what came in the last day, by the hour": {
+			"|shop|order.paid|2",
+		},
+		"space": {
+			"0|0",
+		},
 	}
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
 	require.NoError(t, err)
