@@ -21,7 +21,8 @@ import (
 // of a network. It lives in a bubble of testing/synctest.
 type outbox struct {
 	t    testing.TB
-	mem  *memory.Store
+	mem  *memory.Store // without faults
+	st   *faultyStore  // what the dispatcher has
 	out  *webhook.Dispatcher
 	net  *network
 	logs *logbook
@@ -30,7 +31,8 @@ type outbox struct {
 // newOutbox sends to endpoints, which have a secret unless they bring one.
 func newOutbox(t testing.TB, c webhook.DispatcherConfig, endpoints ...webhook.Endpoint) *outbox {
 	t.Helper()
-	o := &outbox{t: t, mem: memory.New(), net: &network{}, logs: &logbook{}}
+	mem := memory.New()
+	o := &outbox{t: t, mem: mem, st: &faultyStore{Store: mem}, net: &network{}, logs: &logbook{}}
 	for i := range endpoints {
 		if endpoints[i].Secrets == nil {
 			endpoints[i].Secrets = []webhook.Secret{{Value: signature.NewSecret()}}
@@ -47,7 +49,7 @@ func newOutbox(t testing.TB, c webhook.DispatcherConfig, endpoints ...webhook.En
 	}
 	c.Queue.Telemetry.Logger = o.logs.logger()
 	var err error
-	o.out, err = webhook.NewDispatcher(o.mem, c)
+	o.out, err = webhook.NewDispatcher(o.st, c)
 	require.NoError(t, err)
 	return o
 }

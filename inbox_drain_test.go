@@ -35,12 +35,13 @@ func TestDrain_HandsBackWhatHasNotStarted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{Concurrency: 2})
 		var g gauge
-		r.inbox.Handle("billing", g.takes(20*time.Second))
+		r.inbox.Handle("billing", onceQuick(g.takes(20*time.Second)))
 		stop := r.run()
+		r.quicken("billing")
 		r.add(numbered("run", 2, "billing")...)
 		synctest.Wait()
 		r.add(numbered("wait", 2, "billing")...)
-		require.Equal(t, map[store.State]int{store.Processing: 4}, r.states())
+		require.Equal(t, map[store.State]int{store.Processed: 1, store.Processing: 4}, r.states())
 
 		other := newRigOn(t, r.mem, webhook.QueueConfig{})
 		var got collector
@@ -51,7 +52,7 @@ func TestDrain_HandsBackWhatHasNotStarted(t *testing.T) {
 		go func() { stopped <- stop() }()
 		synctest.Wait()
 		require.ElementsMatch(t, []string{"wait00000", "wait00001"}, got.ids(), "no time has passed")
-		for _, d := range r.deliveries()[2:] {
+		for _, d := range r.deliveries()[3:] {
 			require.Equal(t, store.Processed, d.State)
 			require.Zero(t, d.Spent)
 			require.Zero(t, d.Lost)
@@ -59,7 +60,7 @@ func TestDrain_HandsBackWhatHasNotStarted(t *testing.T) {
 			require.Equal(t, uint64(2), d.Token)
 		}
 		require.NoError(t, <-stopped)
-		require.Equal(t, map[store.State]int{store.Processed: 4}, r.states())
+		require.Equal(t, map[store.State]int{store.Processed: 5}, r.states())
 		require.Equal(t, 2, g.seenEntered())
 	})
 }

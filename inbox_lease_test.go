@@ -44,8 +44,9 @@ func TestLease_RenewedWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{Concurrency: 1})
 		var g gauge
-		r.inbox.Handle("billing", g.takes(50*time.Second))
+		r.inbox.Handle("billing", onceQuick(g.takes(50*time.Second)))
 		r.run()
+		r.quicken("billing")
 		r.add(event("1", "billing"), event("2", "billing"))
 		require.Equal(t, 2, r.states()[store.Processing])
 		pass(5 * time.Minute)

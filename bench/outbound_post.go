@@ -138,9 +138,10 @@ func postMemory(ctx context.Context, j posting) (postResult, error) {
 	return postDispatcher(ctx, j, memory.New())
 }
 
-// mostWaiting is how many deliveries may wait for their attempt: while there are
-// more, nothing is sent. Send is faster than any endpoint.
-const mostWaiting = 1000
+// mostUnderWay is how many deliveries may be stored and not attempted yet, or being
+// attempted: Send is faster than any endpoint, and is held back. Twice what may be
+// in flight, so that there is always a next one.
+const mostUnderWay = 2 * endpoints * perEndpoint
 
 // postDispatcher sends for a window, and waits until everything is processed.
 func postDispatcher(ctx context.Context, j posting, st store.Store) (r postResult, err error) {
@@ -152,7 +153,7 @@ func postDispatcher(ctx context.Context, j posting, st store.Store) (r postResul
 	for i, u := range j.urls {
 		list[i] = webhook.Endpoint{ID: fmt.Sprintf("endpoint-%d", i), URL: u, Secrets: []webhook.Secret{{Value: secret}}}
 	}
-	to := &countedEndpoints{EndpointList: list}
+	to := &pacingEndpoints{EndpointList: list, room: make(chan struct{}, mostUnderWay)}
 	out, err := webhook.NewDispatcher(st, webhook.DispatcherConfig{
 		Endpoints:   to,
 		Guard:       webhook.Guard{Development: true},
@@ -176,10 +177,9 @@ func postDispatcher(ctx context.Context, j posting, st store.Store) (r postResul
 	body := []byte(strings.Repeat("x", bodySize))
 	start, cpu := time.Now(), cpuTime()
 	var events atomic.Int64
-	err = loops(endpoints*perEndpoint, j.window, func(int) error {
-		if events.Load()*int64(j.fanOut)-to.asked.Load() > mostWaiting {
-			time.Sleep(100 * time.Microsecond)
-			return nil
+	err = loops(endpoints*perEndpoint/j.fanOut, j.window, func(int) error {
+		for range j.fanOut {
+			to.room <- struct{}{}
 		}
 		n := events.Add(1)
 		e := webhook.Event{ID: fmt.Sprintf("msg_%016x", n), Type: "invoice.paid", Body: body}
@@ -199,14 +199,14 @@ func postDispatcher(ctx context.Context, j posting, st store.Store) (r postResul
 	return since(start, cpu, sent), nil
 }
 
-// countedEndpoints counts the attempts that begin.
-type countedEndpoints struct {
+// pacingEndpoints make room for another delivery when an attempt begins.
+type pacingEndpoints struct {
 	webhook.EndpointList
-	asked atomic.Int64
+	room chan struct{}
 }
 
-func (e *countedEndpoints) Endpoint(ctx context.Context, id string) (webhook.Endpoint, error) {
-	e.asked.Add(1)
+func (e *pacingEndpoints) Endpoint(ctx context.Context, id string) (webhook.Endpoint, error) {
+	<-e.room
 	return e.EndpointList.Endpoint(ctx, id)
 }
 

@@ -18,8 +18,11 @@ import (
 // never returns.
 func (e *Engine) start(d *store.Delivery, event any, from time.Time) {
 	ctx, cancel := context.WithCancelCause(store.WithLeased(e.work, d))
-	l := &lease{d: d, event: event, cancel: cancel, good: from.Add(e.c.Lease)}
+	l := &lease{d: d, event: event, cancel: cancel, from: from, good: from.Add(e.c.Lease)}
 	l.ctx = context.WithValue(ctx, leaseKey{}, l)
+	if !l.suspect() {
+		l.ticket = e.slots.ticket(d.Destination) // here, in the order of the claim
+	}
 	e.leases.add(l)
 	select {
 	case e.hands <- l:
@@ -55,7 +58,7 @@ func (e *Engine) attempt(l *lease) {
 
 	out := Outcome{To: store.Queued} // handed back
 	if !e.enter(l) {
-		e.slots.done(l.d.Destination)
+		e.slots.done(l.d.Destination, 0)
 		e.settle(l, out)
 		return
 	}
@@ -68,7 +71,7 @@ func (e *Engine) attempt(l *lease) {
 // may have run out before, or l has to run alone and cannot.
 func (e *Engine) enter(l *lease) bool {
 	ctx := l.ctx
-	if l.d.Lost >= suspectAfter {
+	if l.suspect() {
 		if !process.isolate(l, e.stopping) {
 			return false // another is first
 		}
@@ -77,20 +80,21 @@ func (e *Engine) enter(l *lease) bool {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Second)
 		defer cancel()
+		l.ticket = e.slots.ticket(l.d.Destination)
 	}
-	if !e.slots.begin(ctx, l.d.Destination, e.stopping) {
+	if !e.slots.begin(ctx, l.ticket, e.stopping) {
 		return false
 	}
 	// Whoever is let in by two doors at once comes through either.
 	if !e.mayStart(l) {
-		e.slots.end(l.d.Destination)
+		e.slots.end(l.ticket)
 		return false
 	}
 	return true
 }
 
-// mayStart returns whether no drain has begun and l is surely current: after a
-// pause of the process another may have the delivery.
+// mayStart returns whether no drain has begun, l is surely current (after a pause
+// of the process another may have the delivery), and it has not become stale.
 func (e *Engine) mayStart(l *lease) bool {
 	select {
 	case <-e.stopping:
@@ -98,20 +102,24 @@ func (e *Engine) mayStart(l *lease) bool {
 	case <-l.ctx.Done():
 		return false
 	default:
-		return l.current(time.Now())
+		l.began = time.Now()
+		return l.current(l.began) && (l.suspect() || !e.slots.stale(l.d.Destination, l.from))
 	}
 }
 
 // finish frees the slot of an attempt and settles it. The slot is freed first,
 // so that the next runs while this one's commit is under way, unless so many
-// are unsettled that the store seems to be down.
+// are unsettled that the store seems to be down, or the next is not to run.
 func (e *Engine) finish(l *lease, out *Outcome) {
 	l.keep() // the try is over: its lease is renewed until it is settled
 	free := func() {
-		e.slots.end(l.d.Destination)
-		e.slots.done(l.d.Destination)
+		e.slots.end(l.ticket)
+		e.slots.done(l.d.Destination, max(time.Since(l.began), 1))
 	}
-	early := e.unsettled.Add(1) <= int64(maxUnsettled*e.c.Concurrency)
+	early := e.unsettled.Add(1) <= int64(maxUnsettled*e.c.Concurrency) && out.Hold == nil
+	if out.Hold != nil {
+		e.slots.hold(l.d.Destination)
+	}
 	if early {
 		free()
 	}

@@ -165,20 +165,29 @@ func (e *Engine) drain(cancelWork context.CancelCauseFunc) error {
 
 // claim leases what is due, and has it attempted, until ctx ends. It rests
 // until the store signals, a slot is freed that there is work for, or the poll
-// comes round.
+// comes round. While there is enough in hand it lets signals gather.
 func (e *Engine) claim(ctx context.Context) error {
 	wake := e.st.Wake(e.c.Queue)
 	poll := time.NewTimer(0)
 	defer poll.Stop()
 	pause := again.BackOff(e.c.Poll)
+	var gathered <-chan time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-wake:
+			if e.slots.busy() {
+				if gathered == nil {
+					gathered = time.After(gather)
+				}
+				continue
+			}
+		case <-gathered:
 		case <-e.slots.kick:
 		case <-poll.C:
 		}
+		gathered = nil
 		next := e.c.Poll
 		if err := e.claimAll(ctx); errors.Is(err, errIsolated) {
 			next = min(next, isolatedPoll)
@@ -204,6 +213,10 @@ func (e *Engine) claim(ctx context.Context) error {
 		poll.Reset(next)
 	}
 }
+
+// gather is how long new deliveries wait for more to come, while the attempts under
+// way do not wait for any: a claim costs the store a commit.
+const gather = 2 * time.Millisecond
 
 // claimAll claims until nothing is due or no slot is free.
 func (e *Engine) claimAll(ctx context.Context) error {

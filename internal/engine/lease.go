@@ -18,7 +18,10 @@ type lease struct {
 	ctx    context.Context // of the attempt: ends with the lease, and with the drain
 	at     observe.Attempt // once it has begun
 	cancel context.CancelCauseFunc
-	ended  bool // guarded by custody.mu
+	from   time.Time // it did not begin before
+	ticket *ticket   // nil until it has drawn one
+	began  time.Time // when it had its turn
+	ended  bool      // guarded by custody.mu
 
 	// The times are read by the monotonic clock: one that is set moves nothing.
 	mu    sync.Mutex
@@ -38,6 +41,10 @@ func Within(ctx context.Context, d time.Duration) (context.Context, context.Canc
 	}
 	return context.WithTimeout(ctx, d)
 }
+
+// suspect returns whether the attempts of the delivery were lost so often that it
+// runs alone.
+func (l *lease) suspect() bool { return l.d.Lost >= suspectAfter }
 
 // overdue returns whether the attempt is past its time. A handler that ignores
 // its context must not keep the delivery for ever.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -9,16 +8,16 @@ import (
 )
 
 // slots counts what this process has in hand: deliveries that are reserved for
-// an add under way, wait for their turn, or run. At most limit run at once; as
-// many again may be reserved or waiting, so that the commits of adds overlap
-// with handlers at work.
+// an add under way, wait for their turn, or run. At most limit run at once; some
+// more may be reserved or waiting, so that commits overlap with attempts: as many
+// as the pace of late lets expect to have their turn very soon. Of what is slow
+// nothing waits here, where no other process could take it.
 //
 // What is in hand decides what is asked for; the turns, and they alone, decide
 // what runs: while a claim is under way an add may take the slot that the claim
 // asked for, so that more are in hand than may run.
 type slots struct {
 	limit int
-	turn  chan struct{} // holds one for each that runs
 	kick  chan struct{} // signals the claim loop: a slot is free that there may be work for
 
 	mu     sync.Mutex
@@ -27,21 +26,15 @@ type slots struct {
 	more   bool // the store may have something due of the others that there was no slot for
 	giving bool // the first claim has succeeded, and no drain has begun: leases may be born
 	inHand int
+	crowd  int // of those, how many wait for others of a destination with a turn of its own
+	pace   pace
+	turns  turns
 	ended  chan struct{} // closed when nothing is in hand or unsettled; nil: nobody waits
 	open   int           // attempts that are not settled yet
 }
 
-// share is what one destination has of the slots.
-type share struct {
-	named  bool // else it goes when nothing of it is in hand
-	limit  int
-	turn   chan struct{} // as that of all, where limit is less than theirs; else nil
-	inHand int
-	more   bool // the store may have something due that there was no slot for
-}
-
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, turn: make(chan struct{}, limit), kick: make(chan struct{}, 1)}
+	return &slots{limit: limit, turns: turns{limit: limit}, kick: make(chan struct{}, 1)}
 }
 
 // serve sets the destinations of this process, with their limits, and the limit of
@@ -57,32 +50,6 @@ func (s *slots) serve(limits map[string]int, other func(destination string) int)
 	}
 }
 
-func (s *slots) newShare(limit int) *share {
-	sh := &share{limit: min(limit, s.limit)}
-	if sh.limit < s.limit {
-		sh.turn = make(chan struct{}, sh.limit)
-	}
-	return sh
-}
-
-// share returns that of destination, nil if it is not served here. s.mu is held.
-func (s *slots) share(destination string) *share {
-	sh := s.serves[destination]
-	if sh == nil && s.other != nil && s.serves != nil {
-		sh = s.newShare(s.other(destination))
-		s.serves[destination] = sh
-	}
-	return sh
-}
-
-// forget drops the share of a destination that has nothing in hand, unless it
-// stays. s.mu is held.
-func (s *slots) forget(destination string, sh *share) {
-	if !sh.named && sh.inHand == 0 {
-		delete(s.serves, destination)
-	}
-}
-
 // give lets leases be born from now on, or not any more: when it returns, what
 // was reserved is counted as open, and nothing else will be.
 func (s *slots) give(yes bool) {
@@ -91,62 +58,17 @@ func (s *slots) give(yes bool) {
 	s.giving = yes
 }
 
-// begin waits until one more of destination may run, and returns whether it may:
-// false if stop is closed or ctx ends before.
-func (s *slots) begin(ctx context.Context, destination string, stop <-chan struct{}) bool {
-	own := s.ownTurn(destination)
-	if own != nil && !take(ctx, own, stop) {
-		return false
-	}
-	if take(ctx, s.turn, stop) {
-		return true
-	}
-	if own != nil {
-		<-own
-	}
-	return false
-}
-
-// end gives on the turn that begin gave.
-func (s *slots) end(destination string) {
-	<-s.turn
-	if own := s.ownTurn(destination); own != nil {
-		<-own
-	}
-}
-
-func (s *slots) ownTurn(destination string) chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if sh := s.serves[destination]; sh != nil {
-		return sh.turn
-	}
-	return nil
-}
-
-// take takes a place in turn, and returns whether it did: false if stop is
-// closed or ctx ends before.
-func take(ctx context.Context, turn chan<- struct{}, stop <-chan struct{}) bool {
-	select {
-	case turn <- struct{}{}:
-		return true
-	case <-stop:
-	case <-ctx.Done():
-	}
-	return false
-}
-
-// free returns how many slots are free: of each destination, of each other one, and
-// all together.
+// free returns how many more may be in hand: of each destination, of each other
+// one, and all together.
 func (s *slots) free() (named map[string]int, other, all int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all = max(0, s.limit-s.inHand)
+	all = max(0, s.room())
 	s.more = s.other != nil && all == 0 // nobody looks
 	named = make(map[string]int, len(s.serves))
 	n := 0
 	for d, sh := range s.serves {
-		f := min(all, max(0, sh.limit-sh.inHand))
+		f := min(all, max(0, sh.room()))
 		if f == 0 {
 			sh.more = true // nobody looked: the next free slot is to
 			if s.other == nil {
@@ -180,7 +102,7 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 	for d, asked := range c.Free {
 		if sh := s.serves[d]; sh != nil {
 			sh.more = full || got[d] >= asked
-			again = again || sh.more && sh.inHand < sh.limit
+			again = again || sh.more && sh.low()
 		}
 	}
 	for d, n := range got {
@@ -189,7 +111,7 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 		}
 	}
 	s.more = s.more || full && c.Other > 0
-	return (again || full) && s.inHand < s.limit
+	return (again || full) && s.low()
 }
 
 // reserve takes a slot for a delivery of an add, if leases may be born,
@@ -205,13 +127,7 @@ func (s *slots) reserve(destination string) bool {
 	if sh == nil || sh.more {
 		return false
 	}
-	// A destination with a limit of its own gets no more than that, lest what
-	// waits for it fill the hand; the others may have the limit once over.
-	room := sh.limit
-	if room == s.limit {
-		room = 2 * s.limit
-	}
-	if s.inHand >= 2*s.limit || sh.inHand >= room {
+	if s.room() < 1 || sh.room() < 1 {
 		sh.more = true // it will be in the store
 		s.more = s.more || !sh.named
 		s.forget(destination, sh)
@@ -227,18 +143,32 @@ func (s *slots) count(destination string) {
 	s.open++
 	if sh := s.share(destination); sh != nil {
 		sh.inHand++
+		if sh.crowded() {
+			s.crowd++
+		}
 	}
 }
 
 // done gives back the slot of one that has ended, though it may not be settled
-// yet, and calls for the next.
-func (s *slots) done(destination string) {
+// yet, and calls for the next when few are left that wait in hand. It ran for
+// took, 0: not at all.
+func (s *slots) done(destination string, took time.Duration) {
 	s.mu.Lock()
 	s.inHand--
 	call := false
 	if sh := s.serves[destination]; sh != nil {
+		if sh.crowded() {
+			s.crowd--
+		}
 		sh.inHand--
-		call = sh.more || s.more
+		if took > 0 {
+			s.pace.note(took)
+			sh.pace.note(took)
+		}
+		if (sh.more || s.more) && sh.low() {
+			call = s.low()
+			s.more = s.more || !call // whoever ends next calls
+		}
 		s.forget(destination, sh)
 	}
 	s.mu.Unlock()
@@ -255,6 +185,41 @@ func (s *slots) call() {
 	}
 }
 
+// busy returns whether enough is in hand of everything that is: what comes into
+// the store can wait until a little more has come.
+func (s *slots) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inHand == 0 || !s.low() {
+		return s.inHand > 0
+	}
+	for _, sh := range s.serves {
+		if sh.low() {
+			return false
+		}
+	}
+	return true
+}
+
+// hold keeps what is in hand of destination, and waits, from being attempted: its
+// leases are older than the hold that is about to be stored.
+func (s *slots) hold(destination string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sh := s.serves[destination]; sh != nil {
+		sh.held = time.Now()
+	}
+}
+
+// stale returns whether a lease of destination that began then is older than a
+// hold, or has waited so long for its turn that the store is to be asked again.
+func (s *slots) stale(destination string, from time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sh := s.serves[destination]
+	return time.Since(from) > maxWait || sh != nil && from.Before(sh.held)
+}
+
 // settled ends the account of one whose slot was given back.
 func (s *slots) settled() {
 	s.mu.Lock()
@@ -268,7 +233,7 @@ func (s *slots) settled() {
 
 // release gives back a reservation.
 func (s *slots) release(destination string) {
-	s.done(destination)
+	s.done(destination, 0)
 	s.settled()
 }
 

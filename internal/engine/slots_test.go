@@ -66,8 +66,8 @@ func TestSlots_ReserveNeeds(t *testing.T) {
 	}
 }
 
-// Of one with a limit no more is in hand than may run; of the others as many
-// again may wait; and all together no more than that.
+// While nothing is known of the pace no more is in hand than may run; and whoever
+// was refused is called for when a slot is free.
 func TestSlots_ReserveBounds(t *testing.T) {
 	s := serving(4, map[string]int{"limited": 3, "free": 4, "same": 9})
 	count := func(destination string) (n int) {
@@ -77,23 +77,154 @@ func TestSlots_ReserveBounds(t *testing.T) {
 		return n
 	}
 	require.Equal(t, 3, count("limited"))
-	require.Equal(t, 5, count("free"), "8 in all")
+	require.Equal(t, 1, count("free"), "4 in all")
 	require.Zero(t, count("same"))
 
-	// Whoever was refused is called for when a slot is free, and gets no leases
-	// until a claim has found nothing older.
+	// He gets no leases until a claim has found nothing older.
 	require.False(t, kicked(s))
 	s.release("limited")
 	require.True(t, kicked(s))
 	require.False(t, s.reserve("limited"))
-	for range 5 {
-		s.release("free")
-	}
+	s.release("free")
 	free, _, n := s.free()
 	require.Equal(t, map[string]int{"limited": 1, "free": 2, "same": 2}, free)
 	require.Equal(t, 2, n)
 	require.False(t, s.claimed(store.Claim{Free: free, Max: n, Bytes: 100}, nil))
 	require.True(t, s.reserve("limited"))
+}
+
+// Of what is quick some more may wait, of what is not the less the slower it is.
+func TestSlots_Ahead(t *testing.T) {
+	for took, want := range map[time.Duration]int{
+		0: 4, time.Millisecond: 8, 50 * time.Millisecond: 8, 100 * time.Millisecond: 6, 200 * time.Millisecond: 5, 201 * time.Millisecond: 4, time.Hour: 4,
+	} {
+		t.Run(took.String(), func(t *testing.T) {
+			s := serving(40, map[string]int{"a": 4, "b": 40})
+			require.True(t, s.reserve("a"))
+			s.done("a", took)
+			s.settled()
+			free, _, _ := s.free()
+			require.Equal(t, want, free["a"])
+			require.Equal(t, 40, free["b"], "nothing is known of it")
+			n := 0
+			for s.reserve("a") {
+				n++
+			}
+			require.Equal(t, want, n)
+		})
+	}
+	t.Run("the last ones count more", func(t *testing.T) {
+		p := pace(0)
+		for range 20 {
+			p.note(time.Millisecond)
+		}
+		require.Equal(t, 8, p.ahead(8))
+		for range 4 {
+			p.note(time.Second)
+		}
+		require.Zero(t, p.ahead(8))
+		for range 30 {
+			p.note(time.Millisecond)
+		}
+		require.Equal(t, 8, p.ahead(8))
+	})
+}
+
+// The store is not asked for one at a time while others wait in hand.
+func TestSlots_CallsWhenHalfIsGone(t *testing.T) {
+	for _, all := range []int{4, 40} {
+		s := serving(all, map[string]int{"a": 4})
+		require.True(t, s.reserve("a"))
+		s.done("a", time.Millisecond)
+		free, _, n := s.free()
+		require.Equal(t, 8, n)
+		s.claimed(store.Claim{Free: free, Max: n, Bytes: 100}, brought("a", 8))
+		require.True(t, s.busy())
+		for i := range 4 {
+			s.done("a", time.Millisecond)
+			require.Equal(t, i >= 2, kicked(s), "of %d after %d", all, i+1)
+			require.Equal(t, i < 2, s.busy())
+		}
+	}
+}
+
+// Whoever has nothing left in hand is called for by those who have.
+func TestSlots_OthersCall(t *testing.T) {
+	s := serving(4, map[string]int{"a": 2, "b": 4})
+	require.True(t, s.reserve("a"))
+	s.claimed(store.Claim{Free: map[string]int{"a": 1}, Max: 9, Bytes: 9}, brought("a", 1)) // there may be more
+	require.True(t, s.reserve("b"))
+	require.True(t, s.reserve("b"))
+	s.pace, s.serves["b"].pace = 1, 1
+	for range 4 {
+		require.True(t, s.reserve("b"))
+	}
+	s.release("a")
+	s.release("a")
+	require.False(t, kicked(s), "enough is in hand")
+	s.release("b")
+	require.True(t, kicked(s))
+}
+
+// What waits for others of its destination takes no place from those of another.
+func TestSlots_Crowd(t *testing.T) {
+	s := serving(4, map[string]int{"a": 2, "b": 4})
+	s.serves["a"].pace = 1
+	for range 4 {
+		require.True(t, s.reserve("a"))
+	}
+	require.False(t, s.reserve("a"))
+	require.True(t, s.reserve("b"))
+	require.True(t, s.reserve("b"))
+	require.False(t, s.reserve("b"), "two of each may run")
+	for range 4 {
+		s.release("a")
+	}
+	require.Zero(t, s.crowd)
+	require.Equal(t, 2, s.inHand)
+}
+
+func TestTurns_InOrder(t *testing.T) {
+	s := serving(3, map[string]int{"a": 1, "b": 3})
+	var ts []*ticket
+	for _, d := range []string{"a", "a", "a", "b", "b", "b", "b"} {
+		ts = append(ts, s.ticket(d))
+	}
+	runs := func() (now []int) {
+		for i, ticket := range ts {
+			if ticket.may {
+				now = append(now, i)
+			}
+		}
+		return now
+	}
+	require.Equal(t, []int{0, 3, 4}, runs())
+	s.end(ts[0]) // to the first b that waits: it came to the turns of all before the second a
+	require.Equal(t, []int{0, 3, 4, 5}, runs())
+	s.end(ts[3])
+	require.Equal(t, []int{0, 3, 4, 5, 6}, runs())
+	s.end(ts[4])
+	require.Equal(t, []int{0, 1, 3, 4, 5, 6}, runs())
+	s.end(ts[1])
+	require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6}, runs())
+	for _, i := range []int{2, 5, 6} {
+		s.end(ts[i])
+	}
+	require.Zero(t, s.turns.running+s.serves["a"].turns.running)
+}
+
+// A turn that is granted at the moment in which its owner gives up is not lost.
+func TestTurns_GrantedWhileGivingUp(t *testing.T) {
+	stop := make(chan struct{})
+	close(stop)
+	for range 50 { // a select between two that are ready is random
+		s := serving(1, map[string]int{"a": 1})
+		first, second := s.ticket("a"), s.ticket("a")
+		s.end(first)
+		require.True(t, s.begin(t.Context(), second, stop))
+		s.end(second)
+		require.Zero(t, s.turns.running)
+	}
 }
 
 func TestSlots_WhatIsAskedFor(t *testing.T) {
@@ -160,21 +291,22 @@ func TestSlots_TurnsBoundWhatRuns(t *testing.T) {
 		for i := range 100 {
 			destination := []string{"a", "b"}[i%2]
 			go func() {
-				if !s.begin(t.Context(), destination, nil) {
+				turn := s.ticket(destination)
+				if !s.begin(t.Context(), turn, nil) {
 					t.Error("nobody stopped it")
 					return
 				}
 				note(1, destination, "all")
 				time.Sleep(time.Duration(rand.N(1000)) * time.Millisecond)
 				note(-1, destination, "all")
-				s.end(destination)
+				s.end(turn)
 			}()
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		require.Equal(t, map[string]int{"a": 2, "b": most["b"], "all": 5}, most)
-		require.Empty(t, s.turn)
-		require.Empty(t, s.serves["a"].turn)
+		require.Equal(t, turns{limit: 5, waiting: []*ticket{}}, s.turns)
+		require.Equal(t, &turns{limit: 2, waiting: []*ticket{}}, s.serves["a"].turns)
 	})
 }
 
@@ -185,13 +317,14 @@ func TestSlots_BeginGivesUp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := serving(2, map[string]int{"a": 1, "b": 2})
 				for range 2 {
-					require.True(t, s.begin(t.Context(), "b", nil))
+					require.True(t, s.begin(t.Context(), s.ticket("b"), nil))
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				stop := make(chan struct{})
 				began := make(chan bool, 2)
 				for range 2 {
-					go func() { began <- s.begin(ctx, "a", stop) }()
+					turn := s.ticket("a")
+					go func() { began <- s.begin(ctx, turn, stop) }()
 				}
 				synctest.Wait()
 				if by == "stop" {
@@ -201,8 +334,8 @@ func TestSlots_BeginGivesUp(t *testing.T) {
 				}
 				require.False(t, <-began)
 				require.False(t, <-began)
-				require.Empty(t, s.serves["a"].turn)
-				require.Len(t, s.turn, 2)
+				require.Equal(t, &turns{limit: 1, waiting: []*ticket{}}, s.serves["a"].turns)
+				require.Equal(t, turns{limit: 2, running: 2, waiting: []*ticket{}}, s.turns)
 				cancel()
 			})
 		})
@@ -219,7 +352,7 @@ func TestSlots_Wait(t *testing.T) {
 		require.False(t, s.wait(time.Second))
 		require.Equal(t, time.Second, time.Since(start))
 		go func() {
-			s.done("a") // its slot is free, but it is not settled
+			s.done("a", time.Second) // its slot is free, but it is not settled
 			s.release("a")
 			time.Sleep(3 * time.Second)
 			s.settled()

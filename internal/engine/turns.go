@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"context"
+	"slices"
+)
+
+// turns lets at most limit run at once, the others in the order in which they
+// came: whoever serves one after another relies on it. The slots' mu is held by
+// whoever uses it.
+type turns struct {
+	limit   int
+	running int
+	waiting []*ticket
+}
+
+// take takes a turn for t, or has t wait.
+func (q *turns) take(t *ticket) bool {
+	if q.running < q.limit {
+		q.running++
+		return true
+	}
+	q.waiting = append(q.waiting, t)
+	return false
+}
+
+// pass gives a turn back, and returns to whom it goes; nil: nobody.
+func (q *turns) pass() *ticket {
+	if len(q.waiting) == 0 {
+		q.running--
+		return nil
+	}
+	next := q.waiting[0]
+	q.waiting[0] = nil
+	q.waiting = q.waiting[1:]
+	return next
+}
+
+// leave takes t out of those that wait.
+func (q *turns) leave(t *ticket) {
+	q.waiting = slices.DeleteFunc(q.waiting, func(other *ticket) bool { return other == t })
+}
+
+// ticket is the place of one delivery in the order: first among those of its
+// destination, if that has turns of its own, then among all.
+type ticket struct {
+	own      *turns // nil: of all alone
+	has, may bool   // a turn of own, and one of all: it may run
+	granted  chan struct{}
+}
+
+// ticket draws one for destination.
+func (s *slots) ticket(destination string) *ticket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &ticket{}
+	if sh := s.serves[destination]; sh != nil {
+		t.own = sh.turns
+	}
+	if t.own != nil {
+		t.has = t.own.take(t)
+	}
+	if t.own == nil || t.has {
+		t.may = s.turns.take(t)
+	}
+	if !t.may {
+		t.granted = make(chan struct{})
+	}
+	return t
+}
+
+// begin waits until t may run, and returns whether it may: false if stop is closed
+// or ctx ends before.
+func (s *slots) begin(ctx context.Context, t *ticket, stop <-chan struct{}) bool {
+	if t.granted == nil {
+		return true
+	}
+	select {
+	case <-t.granted:
+		return true
+	case <-stop:
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case t.may: // it was granted at this moment
+		return true
+	case t.own != nil && !t.has:
+		t.own.leave(t)
+	default:
+		s.turns.leave(t)
+		s.passOwn(t)
+	}
+	return false
+}
+
+// end gives on the turns of t.
+func (s *slots) end(t *ticket) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if next := s.turns.pass(); next != nil {
+		next.grant()
+	}
+	s.passOwn(t)
+}
+
+// passOwn gives on the turn that t has of its destination's. s.mu is held.
+func (s *slots) passOwn(t *ticket) {
+	if t.own == nil {
+		return
+	}
+	next := t.own.pass()
+	if next == nil {
+		return
+	}
+	next.has = true
+	if s.turns.take(next) {
+		next.grant()
+	}
+}
+
+func (t *ticket) grant() {
+	t.may = true
+	close(t.granted)
+}
