@@ -16,6 +16,8 @@ import (
 	"github.com/surehook/webhook/internal/guard"
 	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/internal/post"
+	"github.com/surehook/webhook/internal/recent"
+	"github.com/surehook/webhook/internal/standard"
 	"github.com/surehook/webhook/store"
 )
 
@@ -27,7 +29,6 @@ type Dispatcher struct {
 	c      DispatcherConfig
 	obs    *observe.Observer
 	engine *engine.Engine
-	rules  guard.Rules
 	client *post.Client
 
 	mu    sync.Mutex
@@ -67,6 +68,9 @@ const (
 	defaultKeepBody    = 4 << 10
 )
 
+// maxKeys is how many prepared secrets are kept, at least.
+const maxKeys = 1000
+
 // NewDispatcher returns a Dispatcher over st, which stays the caller's to close,
 // after Run has returned. It starts nothing. The error names the field of c, or
 // the endpoint of an EndpointList, that makes no sense.
@@ -104,13 +108,13 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 	if _, taken := c.Signers[standardSigner]; taken {
 		return nil, fmt.Errorf("a signer %q is there already", standardSigner)
 	}
-	c.Signers[standardSigner] = signStandard
+	c.Signers[standardSigner] = standardKeys{recent.New(maxKeys, standard.NewKey)}.sign
 	rules := guard.Rules(c.Guard)
 	if err := rules.Validate(); err != nil {
 		return nil, fmt.Errorf("Guard: %w", err)
 	}
 	d := &Dispatcher{
-		st: st, c: c, obs: c.Queue.Telemetry.observer(), rules: rules, limit: map[string]int{},
+		st: st, c: c, obs: c.Queue.Telemetry.observer(), limit: map[string]int{},
 		client: post.New(post.Config{Rules: rules, Keep: c.KeepBody}),
 	}
 	if list, ok := c.Endpoints.(EndpointList); ok {
@@ -152,7 +156,7 @@ func (d *Dispatcher) Check(ep Endpoint) error {
 func (d *Dispatcher) check(ep *Endpoint) error {
 	err := ep.check()
 	if err == nil {
-		_, err = d.rules.CheckURL(ep.URL)
+		_, err = d.client.CheckURL(ep.URL)
 	}
 	if err == nil {
 		err = d.checkSigners(ep)

@@ -66,11 +66,12 @@ func (l EndpointList) Match(_ context.Context, _ store.Tx, e Event) ([]string, e
 
 // Endpoint returns the one with that id.
 func (l EndpointList) Endpoint(_ context.Context, id string) (Endpoint, error) {
-	i := slices.IndexFunc(l, func(ep Endpoint) bool { return ep.ID == id })
-	if i < 0 {
-		return Endpoint{}, fmt.Errorf("webhook: endpoint %q: %w", id, ErrNotFound)
+	for i := range l {
+		if l[i].ID == id {
+			return l[i], nil
+		}
 	}
-	return l[i], nil
+	return Endpoint{}, fmt.Errorf("webhook: endpoint %q: %w", id, ErrNotFound)
 }
 
 // EndpointFunc finds an endpoint by its id, for a host that chooses endpoints by

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/surehook/webhook/internal/engine"
 	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/internal/post"
+	"github.com/surehook/webhook/internal/recent"
 	"github.com/surehook/webhook/internal/standard"
 	"github.com/surehook/webhook/store"
 )
@@ -40,25 +42,30 @@ func (ep *Endpoint) usable(at time.Time) []Secret {
 	return slices.DeleteFunc(slices.Clone(ep.Secrets), func(s Secret) bool { return !s.usable(at) })
 }
 
-// signStandard signs by Standard Webhooks, v1 and v1a, with each secret:
+// standardKeys signs by Standard Webhooks, v1 and v1a:
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-func signStandard(r *Request, e Event) error {
+type standardKeys struct {
+	prepared *recent.Memo[string, *standard.Key]
+}
+
+// sign signs with each secret.
+func (k standardKeys) sign(r *Request, e Event) error {
 	if len(r.Secrets) == 0 {
 		return errors.New("has no secret that is valid now")
 	}
 	list := make([]byte, 0, 64*len(r.Secrets))
 	for _, s := range r.Secrets {
-		signature, err := standard.Sign(s.Value, e.ID, r.Time, r.Body)
+		key, err := k.prepared.Of(s.Value)
 		if err != nil {
 			return fmt.Errorf("secret %s %w", s, err)
 		}
 		if len(list) > 0 {
 			list = append(list, ' ')
 		}
-		list = append(list, signature...)
+		list = key.Sign(list, e.ID, r.Time, r.Body)
 	}
 	r.Header[standard.HeaderID] = []string{e.ID}
-	r.Header[standard.HeaderTimestamp] = []string{fmt.Sprint(r.Time.Unix())}
+	r.Header[standard.HeaderTimestamp] = []string{strconv.FormatInt(r.Time.Unix(), 10)}
 	r.Header[standard.HeaderSignature] = []string{string(list)}
 	return nil
 }
@@ -146,7 +153,7 @@ func (s *sending) request(ctx context.Context) (*http.Request, error) {
 	if err := s.endpoint.check(); err != nil {
 		return nil, Permanent(fmt.Errorf("webhook: endpoint %w", err))
 	}
-	u, err := s.d.rules.CheckURL(s.endpoint.URL)
+	u, err := s.d.client.CheckURL(s.endpoint.URL)
 	if err != nil {
 		return nil, Permanent(&refused{err})
 	}
@@ -171,11 +178,11 @@ func (s *sending) request(ctx context.Context) (*http.Request, error) {
 			return nil, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), err)
 		}
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(s.event.Body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(s.event.Body))
 	if err != nil {
-		return nil, Permanent(fmt.Errorf("webhook: request: %T", err)) // its text quotes the URL
+		return nil, Permanent(fmt.Errorf("webhook: request: %w", err))
 	}
-	r.Header = signed.Header
+	r.URL, r.Host, r.Header = signed.URL, signed.URL.Host, signed.Header
 	return r, nil
 }
 

@@ -9,9 +9,11 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/surehook/webhook/internal/guard"
+	"github.com/surehook/webhook/internal/recent"
 )
 
 // Defaults and limits.
@@ -21,6 +23,7 @@ const (
 	DefaultTimeout = 15 * time.Second // of a call whose context has no deadline
 
 	maxHeader      = 64 << 10         // bytes of an answer's headers, those of its 1xx included
+	maxURLs        = 1000             // that are not checked anew, at least
 	connectTimeout = 10 * time.Second // shared by the addresses of a host, so that the second has its turn
 )
 
@@ -42,7 +45,7 @@ type Config struct {
 // proxy from the environment, sends no cookies and follows no redirects. Safe for
 // concurrent use.
 type Client struct {
-	rules     guard.Rules
+	urls      *recent.Memo[string, *url.URL] // that may be called
 	maxRead   int64
 	keep      int64
 	dialer    *net.Dialer
@@ -53,7 +56,7 @@ type Client struct {
 func New(c Config) *Client {
 	maxRead := cmp.Or(max(c.MaxRead, 0), DefaultMaxRead)
 	client := &Client{
-		rules:   c.Rules,
+		urls:    recent.New(maxURLs, c.Rules.CheckURL),
 		maxRead: maxRead,
 		keep:    min(int64(max(cmp.Or(c.Keep, DefaultKeep), 0)), maxRead),
 		dialer:  c.Rules.Dialer(&net.Dialer{Timeout: connectTimeout}),
@@ -74,6 +77,17 @@ func New(c Config) *Client {
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	return client
+}
+
+// CheckURL is that of the client's Rules, whose answer depends on nothing else: it
+// is remembered of the URLs called of late. The URL returned is the caller's.
+func (c *Client) CheckURL(raw string) (*url.URL, error) {
+	checked, err := c.urls.Of(raw)
+	if err != nil {
+		return nil, err
+	}
+	u := *checked // without userinfo, so that nothing is shared
+	return &u, nil
 }
 
 // Close closes idle connections. Calls under way go on.
@@ -120,14 +134,11 @@ type Result struct {
 // receiver wrote but the host of a redirect. Of what caused it only a *guard.Error and the errors of package
 // context are found by errors.As and errors.Is.
 func (c *Client) Post(ctx context.Context, req *http.Request, rt http.RoundTripper) Result {
-	var cancel context.CancelFunc
-	if _, ok := ctx.Deadline(); ok {
-		ctx, cancel = context.WithCancel(ctx)
-	} else {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, DefaultTimeout)
+		defer cancel()
 	}
-	defer cancel()
-
 	r := Result{Start: time.Now()}
 	var w watch
 	if err := c.exchange(w.onto(ctx), req, rt, &w, &r); err != nil {
@@ -144,7 +155,7 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, rt http.RoundT
 	if rt == nil {
 		// The address being dialled is checked then; that the scheme is not http
 		// shows here alone.
-		if _, err := c.rules.CheckURL(req.URL.String()); err != nil {
+		if _, err := c.urls.Of(req.URL.String()); err != nil {
 			if req.Body != nil {
 				_ = req.Body.Close() // as a RoundTripper does
 			}
@@ -173,6 +184,9 @@ func (c *Client) read(resp *http.Response, r *Result) error {
 	defer resp.Body.Close() //nolint:errcheck // what was wanted of it has been read
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return nil // it is no body, and never ends
+	}
+	if resp.Body == http.NoBody {
+		return nil
 	}
 	var err error
 	r.Response, err = excerpt(resp, c.keep, c.maxRead)

@@ -2,31 +2,51 @@ package standard
 
 import (
 	"crypto/ed25519"
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"strconv"
 	"time"
+
+	"github.com/surehook/webhook/internal/mac"
 )
 
-// Sign returns the signature that secret makes of a message, with its version: one
-// entry of webhook-signature. Its errors hold nothing of the secret.
-func Sign(secret, id string, at time.Time, body []byte) (string, error) {
+// Key signs. Safe for concurrent use.
+type Key struct {
+	symmetric *mac.Key
+	private   ed25519.PrivateKey // where symmetric is nil
+}
+
+// NewKey prepares a secret for signing. Its errors hold nothing of the secret.
+func NewKey(secret string) (*Key, error) {
 	prefix, key, err := ParseSecret(secret)
-	if err != nil {
-		return "", err
+	switch {
+	case err != nil:
+		return nil, err
+	case prefix == PrefixPublic:
+		return nil, errors.New("is a public key (whpk_), which verifies: only the private key (whsk_) signs")
+	case prefix == PrefixPrivate:
+		return &Key{private: key}, nil
+	default:
+		return &Key{symmetric: mac.NewKey(sha256.New, key)}, nil
 	}
-	head := id + "." + strconv.FormatInt(at.Unix(), 10) + "."
-	switch prefix {
-	case PrefixPrivate:
-		message := append(append(make([]byte, 0, len(head)+len(body)), head...), body...)
-		return V1a + base64.StdEncoding.EncodeToString(ed25519.Sign(key, message)), nil
-	case PrefixPublic:
-		return "", errors.New("is a public key (whpk_), which verifies: only the private key (whsk_) signs")
+}
+
+// Sign appends the signature of a message to list, with its version: one entry of
+// webhook-signature.
+func (k *Key) Sign(list []byte, id string, at time.Time, body []byte) []byte {
+	stamp := strconv.FormatInt(at.Unix(), 10)
+	if k.symmetric == nil {
+		message := make([]byte, 0, len(id)+len(stamp)+len(body)+2)
+		message = append(append(append(append(append(message, id...), '.'), stamp...), '.'), body...)
+		return base64.StdEncoding.AppendEncode(append(list, V1a...), ed25519.Sign(k.private, message))
 	}
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(head))
-	mac.Write(body)
-	return V1 + base64.StdEncoding.EncodeToString(mac.Sum(nil)), nil
+	s := k.symmetric.Begin()
+	defer s.End()
+	s.WriteString(id)
+	s.WriteString(".")
+	s.WriteString(stamp)
+	s.WriteString(".")
+	s.Write(body)
+	return base64.StdEncoding.AppendEncode(append(list, V1...), s.Sum())
 }
