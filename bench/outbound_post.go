@@ -138,10 +138,9 @@ func postMemory(ctx context.Context, j posting) (postResult, error) {
 	return postDispatcher(ctx, j, memory.New())
 }
 
-// mostUnderWay is how many deliveries may be stored and not attempted yet, or being
-// attempted: Send is faster than any endpoint, and is held back. Twice what may be
-// in flight, so that there is always a next one.
-const mostUnderWay = 2 * endpoints * perEndpoint
+// mostWaiting is how many deliveries may be stored whose attempt has not begun: as
+// many as may be in flight. Send is faster than any endpoint, and is held back.
+const mostWaiting = endpoints * perEndpoint
 
 // postDispatcher sends for a window, and waits until everything is processed.
 func postDispatcher(ctx context.Context, j posting, st store.Store) (r postResult, err error) {
@@ -153,7 +152,7 @@ func postDispatcher(ctx context.Context, j posting, st store.Store) (r postResul
 	for i, u := range j.urls {
 		list[i] = webhook.Endpoint{ID: fmt.Sprintf("endpoint-%d", i), URL: u, Secrets: []webhook.Secret{{Value: secret}}}
 	}
-	to := &pacingEndpoints{EndpointList: list, room: make(chan struct{}, mostUnderWay)}
+	to := &pacingEndpoints{EndpointList: list, room: make(chan struct{}, mostWaiting)}
 	out, err := webhook.NewDispatcher(st, webhook.DispatcherConfig{
 		Endpoints:   to,
 		Guard:       webhook.Guard{Development: true},
