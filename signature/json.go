@@ -38,16 +38,6 @@ func (f *fieldSet) add(name string) {
 	f.paths = append(f.paths, strings.Split(name, "."))
 }
 
-// text returns the text of the field called name.
-func (f *fieldSet) text(texts *fieldTexts, name string) string {
-	for i, n := range f.names {
-		if n == name {
-			return texts[i]
-		}
-	}
-	return ""
-}
-
 // read sets the texts of the fields that doc has, none if it is no object.
 func (f *fieldSet) read(doc []byte, texts *fieldTexts) {
 	if len(f.paths) == 0 {
