@@ -3,7 +3,6 @@ package signature
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/surehook/webhook"
@@ -205,7 +204,7 @@ func (c *checker) fresh(r *webhook.Request, claim *claim) error {
 	if (c.Sent == Time{}) {
 		return nil
 	}
-	spelt, err := c.value(r, claim, c.Sent.part)
+	spelt, err := c.value(r, claim, &c.from.sent)
 	if err != nil {
 		return err
 	}
@@ -228,29 +227,32 @@ func (c *checker) fresh(r *webhook.Request, claim *claim) error {
 
 // event reads the event of a request that is authentic.
 func (c *checker) event(r *webhook.Request, claim *claim, e *webhook.Event) (err error) {
-	if e.ID, err = c.value(r, claim, c.ID); err != nil {
+	if e.ID, err = c.value(r, claim, &c.from.id); err != nil {
 		return err
 	}
-	if e.Type, err = c.value(r, claim, c.Type); err != nil {
+	if e.Type, err = c.value(r, claim, &c.from.eventType); err != nil {
 		return err
 	}
-	if e.Subject, err = c.value(r, claim, c.Subject); err != nil {
+	if e.Subject, err = c.value(r, claim, &c.from.subject); err != nil {
 		return err
 	}
-	at, err := c.value(r, claim, c.Time.part)
+	at, err := c.value(r, claim, &c.from.time)
 	if err != nil {
 		return err
 	}
-	if t, ok := c.Time.format.parse(at); ok {
-		e.Time, e.Proof.Time = t, c.coversTime
+	if at != "" { // an error of package time costs as much as half a hash
+		if t, ok := c.Time.format.parse(at); ok {
+			e.Time, e.Proof.Time = t, c.coversTime
+		}
 	}
-	for _, p := range c.Keys {
-		value, err := c.value(r, claim, p)
+	for i := range c.from.keys {
+		from := &c.from.keys[i]
+		value, err := c.value(r, claim, from)
 		if err != nil {
 			return err
 		}
 		if value != "" {
-			e.Proof.Keys = append(e.Proof.Keys, replayKey(p, value))
+			e.Proof.Keys = append(e.Proof.Keys, replayKey(from.Part, value))
 		}
 	}
 	e.Proof.ID = c.coversID && e.ID != ""
@@ -264,16 +266,15 @@ func replayKey(p Part, value string) []byte {
 }
 
 // value returns the text of a part, empty where there is none.
-func (c *checker) value(r *webhook.Request, claim *claim, p Part) (string, error) {
-	switch p.kind {
-	case header, entry:
-		if i := slices.Index(c.Signed, p); i >= 0 {
-			return claim.values[i], nil
-		}
-		return c.lookup(r, p)
-	case field:
-		return c.fields.text(&claim.fields, p.name), nil
-	default:
+func (c *checker) value(r *webhook.Request, claim *claim, from *source) (string, error) {
+	switch {
+	case from.kind == none:
 		return "", nil
+	case from.kind == field:
+		return claim.fields[from.at], nil
+	case from.at >= 0:
+		return claim.values[from.at], nil
+	default:
+		return c.lookup(r, from.Part)
 	}
 }

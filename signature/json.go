@@ -2,8 +2,6 @@ package signature
 
 import (
 	"bytes"
-	"encoding/binary"
-	"math/bits"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,16 +36,6 @@ func (f *fieldSet) add(name string) {
 	}
 	f.names = append(f.names, name)
 	f.paths = append(f.paths, strings.Split(name, "."))
-}
-
-// text returns the text of the field called name.
-func (f *fieldSet) text(texts *fieldTexts, name string) string {
-	for i, n := range f.names {
-		if n == name {
-			return texts[i]
-		}
-	}
-	return ""
 }
 
 // read sets the texts of the fields that doc has, none if it is no object.
@@ -97,17 +85,18 @@ func (f *fieldSet) walk(doc []byte, values *fieldValues) (end int, ok bool) {
 	depth, closes := 0, at(doc, i) == '}'
 	for {
 		if !closes {
-			key := i
-			if i, ok = skipString(doc, i); !ok {
+			start := i
+			var escaped bool
+			if i, escaped, ok = skipString(doc, i); !ok {
 				return i, false
 			}
-			name := doc[key+1 : i-1]
+			key := jsonKey{doc[start+1 : i-1], escaped}
 			if i = skipSpace(doc, i); at(doc, i) != ':' {
 				return i, false
 			}
 			i = skipSpace(doc, i+1)
 			first := at(doc, i)
-			ends, deeper := f.match(name, depth, wanted[depth], values)
+			ends, deeper := f.match(key, depth, wanted[depth], values)
 			if deeper != 0 && first == '{' {
 				i = skipSpace(doc, i+1)
 				depth++
@@ -138,13 +127,13 @@ func (f *fieldSet) walk(doc []byte, values *fieldValues) (end int, ok bool) {
 	}
 }
 
-// match returns which of the wanted paths end at the key called name (-1: none),
-// and which lead on into its value. Of a key that stands there twice the last one
-// counts: what an earlier one gave is forgotten.
-func (f *fieldSet) match(name []byte, depth int, wanted uint, values *fieldValues) (ends int, deeper uint) {
+// match returns which of the wanted paths end at key (-1: none), and which lead on
+// into its value. Of a key that stands there twice the last one counts: what an
+// earlier one gave is forgotten.
+func (f *fieldSet) match(key jsonKey, depth int, wanted uint, values *fieldValues) (ends int, deeper uint) {
 	ends = -1
 	for n, path := range f.paths {
-		if wanted&(1<<n) == 0 || !isKey(name, path[depth]) {
+		if wanted&(1<<n) == 0 || !key.is(path[depth]) {
 			continue
 		}
 		values[n] = nil
@@ -157,114 +146,19 @@ func (f *fieldSet) match(name []byte, depth int, wanted uint, values *fieldValue
 	return ends, deeper
 }
 
-func skipValue(doc []byte, i int) (int, bool) {
-	switch at(doc, i) {
-	case '"':
-		return skipString(doc, i)
-	case '{', '[':
-		return skipNested(doc, i)
-	}
-	start := i
-	for i < len(doc) && !isSpace(doc[i]) && doc[i] != ',' && doc[i] != '}' && doc[i] != ']' {
-		i++
-	}
-	return i, i > start
+// jsonKey is a key of an object as it is spelt between its quotes.
+type jsonKey struct {
+	spelt   []byte
+	escaped bool // whether there is a backslash in it
 }
 
-// skipString returns the position behind the string that begins at i. Most are
-// shorter than a call of bytes.IndexByte would pay for, hence eight bytes at once.
-func skipString(doc []byte, i int) (int, bool) {
-	if at(doc, i) != '"' {
-		return i, false
+// is reports whether the key is name.
+func (k jsonKey) is(name string) bool {
+	if !k.escaped {
+		return string(k.spelt) == name
 	}
-	i++
-	for i+8 <= len(doc) {
-		w := binary.LittleEndian.Uint64(doc[i:])
-		special := bytesLike(w, '"') | bytesLike(w, '\\')
-		if special == 0 {
-			i += 8
-			continue
-		}
-		i += bits.TrailingZeros64(special) / 8
-		if doc[i] == '"' {
-			return i + 1, true
-		}
-		i += 2 // what is escaped ends no string
-	}
-	for ; i < len(doc); i++ {
-		switch doc[i] {
-		case '"':
-			return i + 1, true
-		case '\\':
-			i++
-		}
-	}
-	return len(doc), false
-}
-
-// bytesLike returns a word whose lowest bit stands in the first byte of w that is
-// c, and 0 if none is: Hacker's Delight, section 6-1.
-func bytesLike(w uint64, c byte) uint64 {
-	const ones = 0x0101010101010101
-	w ^= ones * uint64(c)
-	return (w - ones) &^ w & (ones << 7)
-}
-
-// skipNested returns the position behind the object or array that begins at i. It
-// does not recurse: a body may be nested as deep as it is long.
-func skipNested(doc []byte, i int) (int, bool) {
-	for depth := 0; i < len(doc); i++ {
-		switch doc[i] {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			if depth--; depth == 0 {
-				return i + 1, true
-			}
-		case '"':
-			end, ok := skipString(doc, i)
-			if !ok {
-				return end, false
-			}
-			i = end - 1
-		}
-	}
-	return i, false
-}
-
-func skipSpace(doc []byte, i int) int {
-	for i < len(doc) && isSpace(doc[i]) {
-		i++
-	}
-	return i
-}
-
-func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\t' || c == '\r' }
-
-func isNumber(value []byte) bool {
-	for _, c := range value {
-		if (c < '0' || c > '9') && c != '-' && c != '+' && c != '.' && c != 'e' && c != 'E' {
-			return false
-		}
-	}
-	return len(value) > 0
-}
-
-// at returns the byte at i, 0 behind the end.
-func at(doc []byte, i int) byte {
-	if i < len(doc) {
-		return doc[i]
-	}
-	return 0
-}
-
-// isKey reports whether a key, as it is spelt between its quotes, is name.
-func isKey(key []byte, name string) bool {
-	if bytes.IndexByte(key, '\\') < 0 {
-		return string(key) == name
-	}
-	k, ok := unescape(key)
-	return ok && k == name
+	key, ok := unescape(k.spelt)
+	return ok && key == name
 }
 
 // unescape resolves the escapes of a JSON string, and says whether all have a

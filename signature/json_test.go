@@ -3,6 +3,7 @@ package signature
 import (
 	"bytes"
 	"encoding/json"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -16,7 +17,7 @@ func fieldOf(doc, path string) string {
 	var texts fieldTexts
 	f.add(path)
 	f.read([]byte(doc), &texts)
-	return f.text(&texts, path)
+	return texts[0]
 }
 
 func TestJSON(t *testing.T) {
@@ -82,12 +83,10 @@ func TestJSON_SeveralFields(t *testing.T) {
 	for _, path := range []string{"id", "e.id", "e.type", "e", "id"} {
 		f.add(path)
 	}
+	require.Equal(t, []string{"id", "e.id", "e.type", "e"}, f.names)
 	var texts fieldTexts
 	f.read([]byte(`{"e":{"type":"t","id":2,"e":{"type":"no"}},"id":"1"}`), &texts)
-	require.Equal(t, "1", f.text(&texts, "id"))
-	require.Equal(t, "2", f.text(&texts, "e.id"))
-	require.Equal(t, "t", f.text(&texts, "e.type"))
-	require.Empty(t, f.text(&texts, "e"))
+	require.Equal(t, fieldTexts{"1", "2", "t", ""}, texts)
 }
 
 // reference is what encoding/json finds at path, and whether it is exact.
@@ -110,6 +109,116 @@ func reference(doc []byte, path string) (text string, exact bool) {
 		return "", true
 	}
 	return text, utf8.Valid(doc) && !strings.ContainsRune(text, utf8.RuneError)
+}
+
+// nestedByByte is what skipNested is to find, one byte after the other: -1 if
+// there is no end.
+func nestedByByte(doc []byte) int {
+	depth, inside := 0, false
+	for i := 0; i < len(doc); i++ {
+		switch c := doc[i]; {
+		case c == '"':
+			inside = !inside
+		case inside && c == '\\':
+			i++
+		case inside:
+		case c == '{' || c == '[':
+			depth++
+		case c == '}' || c == ']':
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return -1
+}
+
+func requireNested(t testing.TB, doc []byte) {
+	t.Helper()
+	want := nestedByByte(doc)
+	end, ok := skipNested(doc, 0)
+	require.Equal(t, want >= 0, ok, "%q", doc)
+	if ok {
+		require.Equal(t, want, end, "%q", doc)
+	}
+}
+
+// Whatever stands across the border of two words is found as if there were none.
+func TestSkipNested_AtEachOffset(t *testing.T) {
+	for _, doc := range []string{
+		`{"a":"}"}`, `{"a":"\"}","b":"\\"}`, `{"a":"\\\"}"}`, `{"\\":"\\\\"}`, `{"a":"\\\\\\\\\\\\\\\\\\\""}`, `{"a":"\u007d\"\u0022}"}`,
+		`{"a":"{[","b":[{},[],[[{}]]]}`, `{}`, `[]`, `[{"Y":1,"_":"y"},"Y_y"]`, `[Y]`, "{\"\xfb\xfd\xa2\xdc\":\"\xdb\"}",
+		`{"long":"` + strings.Repeat("{", 40) + `"}`, `{\"a":"}","b":1}`, `[\\"]"]`, `[\]`, `[          \"          ]"]`, `[          \\"          ]"]`, `["\\\"]"]`, `{"a":"\`, `{"a":"}`, `[[[[[[[[[]]]]]]]]`, `{`, `["\"`,
+	} {
+		for before := range 17 {
+			for _, behind := range []string{"", "}", `,"b":"}"}]`, strings.Repeat(" ", 9)} {
+				requireNested(t, []byte("["+strings.Repeat(" ", before)+doc+"]"+behind))
+				requireNested(t, []byte(`{"`+strings.Repeat("x", before)+`":`+doc+"}"+behind))
+			}
+		}
+	}
+}
+
+// Of anything, skipNested finds the end that a look at each byte finds.
+func FuzzSkipNested(f *testing.F) {
+	f.Add([]byte(`{"a":[1,{"b":"}\"]"}],"c":"\\"}}`))
+	f.Add([]byte(`[{},{"Y_y":[]},"\\\\\\\"]"]`))
+	f.Add([]byte("{\"a\":\"\xa2\xdc\\\xa2\"}"))
+	f.Add([]byte(`{\"a":"}"}`))
+	f.Fuzz(func(t *testing.T, rest []byte) {
+		requireNested(t, append([]byte("{"), rest...))
+	})
+}
+
+// randomJSON appends a value as encoding/json takes it: with white space, escapes
+// and equal keys.
+func randomJSON(r *rand.Rand, doc []byte, depth int) []byte {
+	pick := func(of ...string) string { return of[r.IntN(len(of))] }
+	text := func() string {
+		s := ""
+		for range r.IntN(4) {
+			s += pick(`\"`, `\\`, `{`, `}`, `[`, `]`, `:`, `,`, `ä`, `\u0022`, `\u00e4`, `word`, `a longer text`, `😀`)
+		}
+		return s
+	}
+	if depth == 0 {
+		return append(doc, pick("1", "-2.5e3", "true", "null", `"`+text()+`"`)...)
+	}
+	object := r.IntN(3) > 0
+	doc = append(doc, map[bool]string{true: "{", false: "["}[object]...)
+	for i := range r.IntN(5) {
+		if i > 0 {
+			doc = append(doc, pick(",", " , ", ",\n  ")...)
+		}
+		if object {
+			doc = append(doc, pick(`"id"`, `"event"`, `"i\u0064"`, `"x"`, `"`+text()+`"`)+pick(":", " : ", ": ")...)
+		}
+		doc = randomJSON(r, doc, r.IntN(depth))
+	}
+	return append(doc, pick("", " ", "\n")+map[bool]string{true: "}", false: "]"}[object]...)
+}
+
+// Of JSON that is made at random, fields are what encoding/json finds.
+func TestJSON_AsEncodingJSON(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	found := 0
+	for range 20_000 {
+		doc := randomJSON(r, nil, 6)
+		require.True(t, json.Valid(doc), "%s", doc)
+		for _, path := range []string{"id", "event.id", "event.event.id"} {
+			got := fieldOf(string(doc), path)
+			want, exact := reference(doc, path)
+			require.True(t, exact, "%s", doc)
+			require.Equal(t, want, got, "%s of %s", path, doc)
+			if got != "" {
+				found++
+			}
+		}
+		cut := r.IntN(len(doc))
+		require.Empty(t, fieldOf(string(doc[:cut]), "id"), "%s", doc[:cut])
+		require.Empty(t, fieldOf(string(doc)+"}", "id"), "%s", doc)
+	}
+	require.Greater(t, found, 1000)
 }
 
 // Of valid JSON, fields are what encoding/json finds. Of the rest, some answer

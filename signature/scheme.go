@@ -135,8 +135,21 @@ type checker struct {
 	hmac, ed25519 form            // of signatures
 	keys          map[string]*key // by secret; written before the first request
 	fields        fieldSet        // the JSON fields to look up
+	from          sources         // where an event's values come from
 
 	coversID, coversType, coversTime bool
+}
+
+// source is a Part, and where a claim has its value.
+type source struct {
+	Part
+	at int // a field's among claim.fields, another's among claim.values; -1: it is not signed, and looked up
+}
+
+// sources has one for each value that is read from an authentic request.
+type sources struct {
+	sent, id, eventType, subject, time source
+	keys                               []source
 }
 
 // maxParts bounds Scheme.Signed, so that its values fit on the stack.
@@ -168,6 +181,13 @@ func newChecker(s Scheme) (*checker, error) {
 	}
 	c.hmac = form{s.Prefix, s.Hash.Size(), s.Encoding.length(s.Hash.Size())}
 	c.ed25519 = form{s.Ed25519, ed25519.SignatureSize, s.Encoding.length(ed25519.SignatureSize)}
+	c.from = sources{
+		sent: c.sourceOf(s.Sent.part), id: c.sourceOf(s.ID), eventType: c.sourceOf(s.Type),
+		subject: c.sourceOf(s.Subject), time: c.sourceOf(s.Time.part),
+	}
+	for _, p := range s.Keys {
+		c.from.keys = append(c.from.keys, c.sourceOf(p))
+	}
 	c.coversID, c.coversType, c.coversTime = s.covers(s.ID), s.covers(s.Type), s.covers(s.Time.part)
 	return c, nil
 }
@@ -175,6 +195,13 @@ func newChecker(s Scheme) (*checker, error) {
 // readParts returns the parts that are read from an authentic request.
 func (s Scheme) readParts() []Part {
 	return append([]Part{s.Sent.part, s.ID, s.Type, s.Subject, s.Time.part}, s.Keys...)
+}
+
+func (c *checker) sourceOf(p Part) source {
+	if p.kind == field {
+		return source{p, slices.Index(c.fields.names, p.name)}
+	}
+	return source{p, slices.Index(c.Signed, p)}
 }
 
 // sound returns what contradicts itself in the scheme, or is missing.

@@ -353,3 +353,48 @@ func TestScheme_Diagnosis(t *testing.T) {
 		})
 	}
 }
+
+// Each value of an event comes from its own part, be that signed, looked up or
+// a field of the body.
+func TestScheme_ValuesOfTheirParts(t *testing.T) {
+	at := sentAt.Add(-time.Minute).UTC()
+	body := []byte(`{"a":"in a","b":"in b","t":"` + at.Format(time.RFC3339) + `"}`)
+	for _, test := range []struct {
+		name   string
+		scheme Scheme
+		want   webhook.Event
+	}{
+		{
+			"a field each",
+			Scheme{ID: JSON("a"), Type: JSON("b"), Subject: JSON("a"), Time: RFC3339(JSON("t"))},
+			webhook.Event{ID: "in a", Type: "in b", Subject: "in a", Time: at},
+		},
+		{
+			"signed headers, in another order",
+			Scheme{
+				Signed: []Part{Header("Acme-B"), Text("."), Header("Acme-A"), Text("."), Body(), Header("Acme-T")},
+				ID:     Header("Acme-A"), Type: Header("Acme-B"), Subject: JSON("b"), Time: RFC3339(Header("Acme-T")),
+			},
+			webhook.Event{ID: "A", Type: "B", Subject: "in b", Time: at},
+		},
+		{
+			"some not signed",
+			Scheme{
+				Signed: []Part{Body(), Header("Acme-B")},
+				ID:     Header("Acme-B"), Type: Header("Acme-A"), Subject: Header("Acme-C"), Time: RFC3339(Header("Acme-T")),
+			},
+			webhook.Event{ID: "B", Type: "A", Time: at},
+		},
+	} {
+		v := verifierOf(t, test.scheme)
+		r := &webhook.Request{
+			Time: sentAt, Body: body, Secrets: []webhook.Secret{{Value: "secret"}},
+			Header: http.Header{"Acme-A": {"A"}, "Acme-B": {"B"}, "Acme-T": {at.Format(time.RFC3339)}},
+		}
+		require.NoError(t, v.Sign(r, webhook.Event{}), test.name)
+		events, err := v.Verify(t.Context(), r)
+		require.NoError(t, err, test.name)
+		e := events[0]
+		require.Equal(t, test.want, webhook.Event{ID: e.ID, Type: e.Type, Subject: e.Subject, Time: e.Time}, test.name)
+	}
+}
