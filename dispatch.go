@@ -57,7 +57,7 @@ type DispatcherConfig struct {
 	Permanent []int
 
 	PerEndpoint int  // attempts at once for one endpoint, in this process; default 8
-	KeepBody    int  // bytes kept of an answer; default 4096, negative: none
+	KeepBody    int  // bytes kept of an answer, of the 65,536 that are read at most; default 4096, negative: none
 	Propagate   bool // send the traceparent of the event
 }
 
@@ -84,8 +84,15 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 		return nil, errors.New("the store is nil")
 	case c.Endpoints == nil:
 		return nil, errors.New("Endpoints is nil: an EndpointList, an EndpointFunc, or your own")
+	case isNilFunc(c.Endpoints):
+		return nil, errors.New("Endpoints: the EndpointFunc is nil")
 	case c.PerEndpoint < 0:
 		return nil, fmt.Errorf("PerEndpoint is %d, must be at least 1", c.PerEndpoint)
+	}
+	for _, code := range c.Permanent {
+		if code < 300 || code > 599 {
+			return nil, fmt.Errorf("Permanent has %d, must be the status code of a failure, from 300 to 599", code)
+		}
 	}
 	var err error
 	if c.Queue, err = c.Queue.complete(outbound); err != nil {
@@ -105,9 +112,14 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 		return nil, fmt.Errorf("a signer %q is there already", standardSigner)
 	}
 	c.Signers[standardSigner] = signStandard
+	for name, sign := range c.Signers {
+		if sign == nil {
+			return nil, fmt.Errorf("the signer %q is nil", name)
+		}
+	}
 	rules := guard.Rules(c.Guard)
 	if err := rules.Validate(); err != nil {
-		return nil, fmt.Errorf("Guard: %w", err)
+		return nil, err
 	}
 	d := &Dispatcher{
 		st: st, c: c, obs: c.Queue.Telemetry.observer(), rules: rules, limit: map[string]int{},
@@ -122,6 +134,11 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 	ec.Other = d.concurrency
 	d.engine = engine.New(st, ec, d.attempt, d.obs)
 	return d, nil
+}
+
+func isNilFunc(e Endpoints) bool {
+	f, ok := e.(EndpointFunc)
+	return ok && f == nil
 }
 
 func (d *Dispatcher) checkList(list EndpointList) error {
@@ -172,8 +189,9 @@ func (d *Dispatcher) checkSigners(ep *Endpoint) error {
 		}
 		r := &Request{Method: http.MethodPost, Header: http.Header{}, Body: []byte("{}"), Time: time.Now()}
 		r.Secrets = ep.usable(r.Time)
-		if err := sign(r, Event{ID: "check", Type: "check"}); err != nil {
-			return err
+		err := recovered("signer", func() error { return sign(r, Event{ID: "check", Type: "check"}) })
+		if err != nil {
+			return &inner{err}
 		}
 	}
 	return nil
@@ -277,6 +295,9 @@ func (d *Dispatcher) adds(ctx context.Context, w store.Tx, events []Event) (adds
 			if to, err = d.c.Endpoints.Match(ctx, w, e); err != nil {
 				return nil, nil, fmt.Errorf("webhook: send event %d: find its endpoints: %w", k, err)
 			}
+			if err := checkIDs(to); err != nil {
+				return nil, nil, fmt.Errorf("webhook: send event %d: %w", k, err)
+			}
 		}
 		a := addFor(d.c.Queue.Name, &e, known)
 		for _, id := range unique(to) {
@@ -305,6 +326,16 @@ func unique(ids []string) []string {
 	return list
 }
 
+// checkIDs returns what is wrong with the ids of endpoints.
+func checkIDs(ids []string) error {
+	for _, id := range ids {
+		if len(id) > maxText {
+			return fmt.Errorf("an endpoint's ID has %d bytes, at most %d", len(id), maxText)
+		}
+	}
+	return nil
+}
+
 // maxSentID bounds the id of an event that is sent, in bytes: it travels in a
 // header.
 const maxSentID = 256
@@ -330,7 +361,7 @@ func (d *Dispatcher) ready(e Event) (Event, error) {
 	if err := checkHeaders(e.Headers); err != nil {
 		return e, fmt.Errorf("it %w", err)
 	}
-	return e, nil
+	return e, checkIDs(e.To)
 }
 
 // contentType returns what of h says how a body is to be read.

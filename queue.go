@@ -68,7 +68,7 @@ func (c QueueConfig) complete(def queueDefaults) (QueueConfig, error) {
 			*f.is = f.std
 		}
 		if *f.is < f.atLeast {
-			return c, fmt.Errorf("webhook: queue configuration: %s is %s, must be at least %s", f.name, *f.is, f.atLeast)
+			return c, fmt.Errorf("queue configuration: %s is %s, must be at least %s", f.name, *f.is, f.atLeast)
 		}
 	}
 	if c.Name == "" {
@@ -81,10 +81,10 @@ func (c QueueConfig) complete(def queueDefaults) (QueueConfig, error) {
 		c.MaxDepth = 1_000_000
 	}
 	if c.Concurrency < 0 {
-		return c, fmt.Errorf("webhook: queue configuration: Concurrency is %d, must be at least 1", c.Concurrency)
+		return c, fmt.Errorf("queue configuration: Concurrency is %d, must be at least 1", c.Concurrency)
 	}
 	if err := c.Retry.validate(); err != nil {
-		return c, fmt.Errorf("webhook: queue configuration: Retry: %w", err)
+		return c, fmt.Errorf("queue configuration: Retry: %w", err)
 	}
 	return c, nil
 }

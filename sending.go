@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/surehook/webhook/internal/engine"
@@ -136,6 +137,14 @@ func (s *sending) find(ctx context.Context) (Endpoint, error) {
 	case err != nil:
 		return ep, RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: %w", err))
 	}
+	switch ep.ID {
+	case id:
+	case "":
+		ep.ID = id
+	default:
+		// A row of somebody else's: what is for one is not sent to the other.
+		return ep, RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: asked for %q, was given %q", observe.Clean(id), observe.Clean(ep.ID)))
+	}
 	s.endpoint = ep
 	s.d.saw(&ep)
 	return ep, nil
@@ -148,7 +157,7 @@ func (s *sending) request(ctx context.Context) (*http.Request, error) {
 	}
 	u, err := s.d.rules.CheckURL(s.endpoint.URL)
 	if err != nil {
-		return nil, Permanent(&refused{err})
+		return nil, Permanent(&refused{fmt.Errorf("webhook: %w", err)})
 	}
 	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
 	for _, more := range []http.Header{s.event.Headers, s.endpoint.Headers} {
@@ -168,7 +177,7 @@ func (s *sending) request(ctx context.Context) (*http.Request, error) {
 			return nil, fmt.Errorf("webhook: endpoint names a signer %q that this process does not have", observe.Clean(name))
 		}
 		if err := sign(signed, s.event); err != nil {
-			return nil, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), err)
+			return nil, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), &inner{err})
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(s.event.Body))
@@ -241,6 +250,13 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 func (f *failure) class() string { return f.kind }
+
+// inner is an error of package webhook's as part of one: the text says once whose
+// it is.
+type inner struct{ err error }
+
+func (i *inner) Error() string { return strings.TrimPrefix(i.err.Error(), "webhook: ") }
+func (i *inner) Unwrap() error { return i.err }
 
 // refused is a call that Guard does not allow.
 type refused struct{ err error }
