@@ -148,17 +148,23 @@ func (q *Queue) Get(ctx context.Context, id string) (store.Delivery, error) {
 	return page[0], nil
 }
 
-// Count returns how many match, at most limit: it reads no further.
+// countPage is how many deliveries Count reads at once: they are not kept.
+const countPage = 1000
+
+// Count returns how many match, at most limit, and reads no further. It reads what
+// it counts, some microseconds each on SQLite: how deep a queue is, Stats says at
+// no such cost.
 func (q *Queue) Count(ctx context.Context, f store.Filter, limit int) (int, error) {
 	n := 0
-	for _, err := range q.Find(ctx, f) {
+	for after := ""; n < limit; {
+		page, next, err := q.st.Find(ctx, q.name, f, after, min(limit-n, countPage))
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("webhook: count in queue %q: %w", q.name, err)
 		}
-		if n == limit {
+		if n += len(page); next == "" {
 			break
 		}
-		n++
+		after = next
 	}
 	return n, nil
 }
