@@ -1,0 +1,250 @@
+package webhook_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/provider"
+	"github.com/surehook/webhook/signature"
+	"github.com/surehook/webhook/store"
+)
+
+// What a host brings along: its table, its transports, its hand on the queue.
+
+// roundTripper is a transport of the host's.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A transport of the host's that goes wrong is a failed attempt, and takes neither
+// the process nor a slot with it.
+func TestUnguarded_GoesWrong(t *testing.T) {
+	body := func(r io.Reader) *http.Response {
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(r)}
+	}
+	for name, c := range map[string]struct {
+		rt    roundTripper
+		class string
+	}{
+		"panics":          {func(*http.Request) (*http.Response, error) { panic("hunter2") }, "panic"},
+		"leaves":          {func(*http.Request) (*http.Response, error) { runtime.Goexit(); return nil, nil }, "goexit"},
+		"answers nothing": {func(*http.Request) (*http.Response, error) { return nil, nil }, "protocol"},
+		"quotes a secret": {func(*http.Request) (*http.Response, error) { return nil, errors.New("hunter2") }, "protocol"},
+		"a body that panics": {func(*http.Request) (*http.Response, error) {
+			return body(readerFunc(func([]byte) (int, error) { panic("hunter2") })), nil
+		}, "panic"},
+		"a body that fails": {func(*http.Request) (*http.Response, error) {
+			return body(readerFunc(func([]byte) (int, error) { return 0, io.ErrUnexpectedEOF })), nil
+		}, "reset"},
+		"a status of nothing": {func(*http.Request) (*http.Response, error) { return &http.Response{Body: http.NoBody}, nil }, "protocol"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mended atomic.Bool
+				o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 1, Unguarded: func(webhook.Endpoint) http.RoundTripper {
+					if mended.Load() {
+						return roundTripper(func(*http.Request) (*http.Response, error) { return body(http.NoBody), nil })
+					}
+					return c.rt
+				}}, webhook.Endpoint{ID: "a"})
+				o.run()
+				o.send(webhook.Event{ID: "1"})
+				synctest.Wait()
+				d := o.only()
+				require.Equal(t, store.Queued, d.State)
+				require.Equal(t, 1, d.Spent)
+				require.Equal(t, c.class, d.Attempts[0].Class, d.Attempts[0].Err)
+				require.NotContains(t, d.Attempts[0].Err, "hunter2")
+				require.NotContains(t, o.logs.String(), "hunter2")
+				mended.Store(true)
+				pass(10 * time.Second)
+				require.Equal(t, store.Processed, o.only().State)
+			})
+		})
+	}
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// A receiver that wants a certificate of the client's is called through a transport
+// that has one; the others go on being guarded.
+func TestUnguarded_MutualTLS(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]int{} // requests by path, of clients with a certificate
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[r.URL.Path] += len(r.TLS.PeerCertificates)
+	}))
+	srv.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
+	defer srv.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(srv.Certificate())
+	partner := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: srv.TLS.Certificates, MinVersion: tls.VersionTLS12}}
+	defer partner.CloseIdleConnections()
+
+	o := newOutbox(t, webhook.DispatcherConfig{
+		Guard: webhook.Guard{Development: true},
+		Unguarded: func(ep webhook.Endpoint) http.RoundTripper {
+			if ep.ID == "partner" {
+				return partner
+			}
+			return nil
+		},
+	}, webhook.Endpoint{ID: "partner", URL: srv.URL + "/partner"}, webhook.Endpoint{ID: "other", URL: srv.URL + "/other"})
+	ctx, stop := context.WithCancel(t.Context())
+	ran := make(chan error, 1)
+	go func() { ran <- o.out.Run(ctx) }()
+	o.send(webhook.Event{ID: "1"})
+	by := map[string]store.Delivery{}
+	require.Eventually(t, func() bool {
+		for _, d := range o.deliveries() {
+			by[d.Destination] = d
+		}
+		return by["partner"].State == store.Processed && len(by["other"].Attempts) == 1
+	}, 10*time.Second, time.Millisecond)
+	stop()
+	require.NoError(t, <-ran)
+	require.Equal(t, "tls", by["other"].Attempts[0].Class)
+	require.Equal(t, map[string]int{"/partner": 1}, seen)
+}
+
+// An endpoint is asked for at each attempt: what has become of it meanwhile counts.
+func TestEndpoint_ChangesBetweenAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old, fresh := signature.NewSecret(), signature.NewSecret()
+		var row atomic.Pointer[webhook.Endpoint] // nil: deleted
+		row.Store(&webhook.Endpoint{ID: "a", URL: "https://before.example/", Secrets: []webhook.Secret{{Value: old, Until: time.Now().Add(time.Second)}}})
+		o := newOutbox(t, webhook.DispatcherConfig{
+			Queue: webhook.QueueConfig{Retry: fixed(9, time.Minute)},
+			Endpoints: webhook.EndpointFunc(func(context.Context, string) (webhook.Endpoint, error) {
+				if ep := row.Load(); ep != nil {
+					return *ep, nil
+				}
+				return webhook.Endpoint{}, webhook.ErrNotFound
+			}),
+		})
+		o.net.answer = always(http.StatusInternalServerError)
+		o.run()
+		o.send(webhook.Event{ID: "1", To: []string{"a"}})
+		pass(90 * time.Second) // the second attempt has no secret that is valid
+		require.Len(t, o.net.posts(), 1)
+		require.Contains(t, o.only().Attempts[1].Err, "no secret that is valid now")
+
+		row.Store(&webhook.Endpoint{ID: "a", URL: "https://after.example/", Secrets: []webhook.Secret{{Value: fresh}}})
+		pass(time.Minute)
+		posts := o.net.posts()
+		require.Len(t, posts, 2)
+		require.Equal(t, "https://after.example/", posts[1].url)
+		for k, secret := range []string{old, fresh} {
+			_, err := webhook.Must(provider.StandardWebhooks(secret)).Verify(t.Context(),
+				&webhook.Request{Method: posts[k].method, Header: posts[k].header, Body: []byte(posts[k].body), Time: posts[k].at})
+			require.NoError(t, err)
+		}
+		row.Store(nil)
+		pass(time.Minute)
+		require.Equal(t, store.Discarded, o.only().State)
+		require.Equal(t, "endpoint deleted", o.only().Reason)
+		pass(time.Hour)
+		require.Len(t, o.net.posts(), 2, "a deleted endpoint was called")
+	})
+}
+
+// A test event goes to the one endpoint that is named, though it wants other types.
+func TestSend_TestEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(t, webhook.DispatcherConfig{}, webhook.Endpoint{ID: "a", Types: []string{"invoice.*"}}, webhook.Endpoint{ID: "b"})
+		o.run()
+		sent := o.send(webhook.Event{Type: "webhook.test", To: []string{"a"}})
+		synctest.Wait()
+		require.Equal(t, 1, sent[0].Deliveries)
+		require.Len(t, o.net.posts(), 1)
+		require.Equal(t, "https://a.example/hooks", o.net.posts()[0].url)
+		require.Equal(t, store.Processed, o.only().State)
+	})
+}
+
+// An event for a thousand endpoints reaches each of them once.
+func TestSend_ToAThousandEndpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 1000
+		var list []webhook.Endpoint
+		for i := range many {
+			list = append(list, webhook.Endpoint{ID: fmt.Sprint("ep-", i)})
+		}
+		o := newOutbox(t, webhook.DispatcherConfig{}, list...)
+		o.net.answer = func(n int, _ *http.Request) reply {
+			time.Sleep(time.Second)
+			return status(http.StatusOK)
+		}
+		o.run()
+		require.Equal(t, many, o.send(webhook.Event{ID: "1", Body: make([]byte, 1<<16)})[0].Deliveries)
+		pass(time.Minute)
+		seen := map[string]bool{}
+		for _, p := range o.net.posts() {
+			seen[p.url] = true
+		}
+		require.Len(t, seen, many)
+		require.Len(t, o.net.posts(), many)
+	})
+}
+
+// Those that died since a time are redriven at a rate: so many at once, and the rest
+// when the person on call goes on.
+func TestRedrive_SinceATimeAtARate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 128, Queue: webhook.QueueConfig{Retry: fixed(1, time.Second)}},
+			webhook.Endpoint{ID: "a"}, webhook.Endpoint{ID: "b"})
+		o.net.answer = always(http.StatusInternalServerError)
+		o.run()
+		send := func(from, to int) {
+			for i := from; i < to; i++ {
+				o.send(webhook.Event{ID: fmt.Sprint(i)})
+			}
+			pass(time.Minute)
+		}
+		send(0, 50)
+		since := time.Now()
+		send(50, 300)
+		require.Len(t, o.net.posts(), 600)
+
+		o.net.answer = nil
+		dead := store.Filter{Destination: "a", Since: since}
+		for after, second := "", 0; ; second++ {
+			n, next, err := o.out.Queue().Redrive(t.Context(), dead, after, 100)
+			require.NoError(t, err)
+			require.LessOrEqual(t, n, 100)
+			synctest.Wait()
+			require.Len(t, o.net.posts(), 600+min(100*(second+1), 250))
+			if after = next; next == "" {
+				break
+			}
+			pass(time.Second)
+		}
+		states := map[string]int{}
+		for _, d := range o.deliveries() {
+			states[d.Destination+" "+string(d.State)]++
+		}
+		require.Equal(t, map[string]int{"a dead": 50, "a processed": 250, "b dead": 300}, states)
+	})
+}
