@@ -226,8 +226,8 @@ func (d *Dispatcher) saw(ep *Endpoint) {
 // An event's ID makes sending it idempotent: of one that is known only missing
 // deliveries are added. It is visible ASCII, at most 256 bytes, without a ".",
 // by the Standard Webhooks specification; an empty one is made. Source is by
-// default the queue's name, Time the present; Proof is not sent. Headers are sent
-// with the event; of one that somebody signed and this program received, as its
+// default the queue's name, Time the present; Proof is not sent. Headers are stored
+// and sent with the event: credentials belong into Endpoint.Headers. Of one that somebody signed and this program received, as its
 // Proof shows, only Content-Type is: what a sender told this program is not for
 // others.
 //

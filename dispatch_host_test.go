@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -247,4 +248,23 @@ func TestRedrive_SinceATimeAtARate(t *testing.T) {
 		}
 		require.Equal(t, map[string]int{"a dead": 50, "a processed": 250, "b dead": 300}, states)
 	})
+}
+
+// Of an answer the beginning is kept with the attempt that failed, or nothing.
+func TestAttempt_KeepBody(t *testing.T) {
+	for keep, want := range map[int]int{0: 4096, 10: 10, -1: 0, 1 << 20: 64 << 10} {
+		t.Run(fmt.Sprint(keep), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := newOutbox(t, webhook.DispatcherConfig{KeepBody: keep, Unguarded: func(webhook.Endpoint) http.RoundTripper {
+					return roundTripper(func(*http.Request) (*http.Response, error) {
+						return &http.Response{StatusCode: http.StatusInternalServerError, Body: io.NopCloser(bytes.NewReader(make([]byte, 100<<10)))}, nil
+					})
+				}}, webhook.Endpoint{ID: "a"})
+				o.run()
+				o.send(webhook.Event{ID: "1"})
+				synctest.Wait()
+				require.Len(t, o.only().Attempts[0].Response, want)
+			})
+		})
+	}
 }
