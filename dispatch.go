@@ -227,9 +227,9 @@ func (d *Dispatcher) saw(ep *Endpoint) {
 // deliveries are added. It is visible ASCII, at most 256 bytes, without a ".",
 // by the Standard Webhooks specification; an empty one is made. Source is by
 // default the queue's name, Time the present; Proof is not sent. Headers are stored
-// and sent with the event: credentials belong into Endpoint.Headers. Of one that somebody signed and this program received, as its
-// Proof shows, only Content-Type is: what a sender told this program is not for
-// others.
+// and sent with the event: credentials belong into Endpoint.Headers. Of an event
+// that somebody signed and this program received, as its Proof shows, only
+// Content-Type is: what a sender told this program is not for others.
 //
 // ErrMalformed, ErrQueueFull: nothing was stored. After another error nothing is
 // known, and sending the same IDs again is safe. ErrInTransaction of package
