@@ -235,10 +235,7 @@ func (s *sending) record(a *store.Attempt) {
 		return
 	}
 	a.DNS, a.Connect, a.TLS, a.FirstByte = r.DNS, r.Connect, r.TLS, r.FirstByte
-	a.Status, a.Address = r.Status, r.Address
-	if s.d.c.KeepBody > 0 {
-		a.Response = r.Response
-	}
+	a.Status, a.Address, a.Response = r.Status, r.Address, r.Response
 }
 
 // failure is an attempt that reached no success, and its class.
