@@ -268,3 +268,26 @@ func TestAttempt_KeepBody(t *testing.T) {
 		})
 	}
 }
+
+// What an attempt was like is stored with it: for the person on call.
+func TestAttempt_IsRecordedWhole(t *testing.T) {
+	const wait = 20 * time.Millisecond
+	before := time.Now()
+	_, a := realAttempt(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		time.Sleep(wait)
+		http.Error(w, "the ledger is down", http.StatusInternalServerError)
+	}))
+	require.WithinRange(t, a.Start, before.Add(-time.Millisecond), time.Now())
+	require.GreaterOrEqual(t, a.FirstByte, wait)
+	require.GreaterOrEqual(t, a.Duration, a.FirstByte)
+	require.Positive(t, a.Connect)
+	require.Zero(t, a.TLS)
+	require.Equal(t, uint64(1), a.Token)
+	require.Equal(t, store.OutcomeFailed, a.Outcome)
+	require.Equal(t, "http_5xx", a.Class)
+	require.Equal(t, http.StatusInternalServerError, a.Status)
+	require.Regexp(t, `^127\.0\.0\.1:\d+$`, a.Address)
+	require.Equal(t, "the ledger is down\n", string(a.Response))
+	require.Equal(t, "webhook: the answer is 500 Internal Server Error", a.Err)
+}
