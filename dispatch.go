@@ -52,8 +52,8 @@ type DispatcherConfig struct {
 	// guarded.
 	Unguarded func(Endpoint) http.RoundTripper
 
-	// Permanent are the status codes that are not tried again, beside 410;
-	// default none, since a receiver that is being mended answers anything.
+	// Permanent are the status codes that are not tried again, beside 410; of 300 to
+	// 599; default none, since a receiver that is being mended answers anything.
 	Permanent []int
 
 	PerEndpoint int  // attempts at once for one endpoint, in this process; default 8
@@ -379,6 +379,7 @@ func (d *Dispatcher) Queue() *Queue { return NewQueue(d.st, d.c.Queue.Name) }
 // once.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	defer d.client.Close()
+	defer d.sweeping(ctx)()
 	return d.engine.Run(ctx)
 }
 

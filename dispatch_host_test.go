@@ -291,3 +291,76 @@ func TestAttempt_IsRecordedWhole(t *testing.T) {
 	require.Equal(t, "the ledger is down\n", string(a.Response))
 	require.Equal(t, "webhook: the answer is 500 Internal Server Error", a.Err)
 }
+
+// What waits for an endpoint that is held and then deleted is discarded too, though
+// nobody attempts it; a table that fails or panics says nothing of its being deleted.
+func TestEndpoint_DeletedWhileHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		secrets := []webhook.Secret{{Value: signature.NewSecret()}}
+		var deleted atomic.Bool
+		o := newOutbox(t, webhook.DispatcherConfig{Queue: patient, Endpoints: webhook.EndpointFunc(func(_ context.Context, id string) (webhook.Endpoint, error) {
+			switch {
+			case !deleted.Load(), id == "stays":
+				return webhook.Endpoint{ID: id, URL: "https://" + id + ".example/", Secrets: secrets}, nil
+			case id == "panics":
+				panic("hunter2")
+			case id == "fails":
+				return webhook.Endpoint{}, errors.New("database is down")
+			}
+			return webhook.Endpoint{}, fmt.Errorf("endpoint %s: %w", id, webhook.ErrNotFound)
+		})})
+		o.net.answer = always(http.StatusGone)
+		stop := o.run()
+		all := []string{"panics", "fails", "gone", "stays"}
+		o.send(webhook.Event{ID: "first", To: all}) // each answers 410
+		synctest.Wait()
+		for i := range 250 {
+			o.send(webhook.Event{ID: fmt.Sprint(i), To: all})
+		}
+		pass(2 * time.Hour)
+		waiting := func(id string, state store.State) int {
+			n, err := o.out.Queue().Count(t.Context(), store.Filter{Destination: id, States: []store.State{state}}, 1000)
+			require.NoError(t, err)
+			return n
+		}
+		require.Equal(t, 250, waiting("gone", store.Queued), "it is there")
+		deleted.Store(true)
+		pass(time.Hour + time.Minute)
+		require.Equal(t, 250, waiting("gone", store.Discarded))
+		for _, id := range []string{"panics", "fails", "stays"} {
+			require.Equal(t, 250, waiting(id, store.Queued), id)
+		}
+		require.Equal(t, 1, waiting("gone", store.Dead), "a dead letter is a person's")
+		for d, err := range o.out.Queue().Find(t.Context(), store.Filter{States: []store.State{store.Discarded}}) {
+			require.NoError(t, err)
+			require.Equal(t, "endpoint deleted", d.Reason)
+		}
+		require.Len(t, o.net.posts(), 4)
+		require.NoError(t, stop())
+	})
+}
+
+// Run does not wait for a table that hangs while nothing is attempted.
+func TestEndpoint_HangsWhileHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs atomic.Bool
+		release := make(chan struct{})
+		o := newOutbox(t, webhook.DispatcherConfig{Queue: patient, Endpoints: webhook.EndpointFunc(func(_ context.Context, id string) (webhook.Endpoint, error) {
+			if hangs.Load() {
+				<-release // whatever becomes of the context
+			}
+			return webhook.Endpoint{}, webhook.ErrNotFound
+		})})
+		stop := o.run()
+		require.NoError(t, o.out.Queue().Pause(t.Context(), "a", "maintenance"))
+		o.send(webhook.Event{ID: "1", To: []string{"a"}})
+		hangs.Store(true)
+		pass(time.Hour + time.Minute)
+		begin := time.Now()
+		require.NoError(t, stop())
+		require.LessOrEqual(t, time.Since(begin), 2*time.Second)
+		close(release)
+		synctest.Wait()
+		require.Equal(t, store.Queued, o.only().State, "by a Run that has ended")
+	})
+}

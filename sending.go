@@ -29,6 +29,9 @@ const (
 	askAgain = 10 * time.Second
 )
 
+// endpointDeleted is why deliveries are discarded whose endpoint is gone.
+const endpointDeleted = "endpoint deleted"
+
 func (ep *Endpoint) signers() []string {
 	if len(ep.Signers) == 0 {
 		return []string{standardSigner}
@@ -133,7 +136,7 @@ func (s *sending) find(ctx context.Context) (Endpoint, error) {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		s.d.saw(&Endpoint{ID: id})
-		return ep, Discard("endpoint deleted")
+		return ep, Discard(endpointDeleted)
 	case err != nil:
 		return ep, RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: %w", err))
 	}
