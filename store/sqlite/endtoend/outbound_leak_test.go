@@ -38,7 +38,7 @@ func TestLeak_Outbound(t *testing.T) {
 		_, last, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 		mu.Lock()
 		seen[last]++
-		for _, mac := range strings.Fields(r.Header.Get("Webhook-Signature")) {
+		for mac := range strings.FieldsSeq(r.Header.Get("Webhook-Signature")) {
 			secrets = append(secrets, strings.TrimPrefix(mac, "v1,"))
 		}
 		mu.Unlock()
