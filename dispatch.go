@@ -53,12 +53,12 @@ type DispatcherConfig struct {
 	// guarded.
 	Unguarded func(Endpoint) http.RoundTripper
 
-	// Permanent are the status codes that are not tried again, beside 410;
-	// default none, since a receiver that is being mended answers anything.
+	// Permanent are the status codes that are not tried again, beside 410; of 300 to
+	// 599; default none, since a receiver that is being mended answers anything.
 	Permanent []int
 
 	PerEndpoint int  // attempts at once for one endpoint, in this process; default 8
-	KeepBody    int  // bytes kept of an answer; default 4096, negative: none
+	KeepBody    int  // bytes kept of an answer, of the 65,536 that are read at most; default 4096, negative: none
 	Propagate   bool // send the traceparent of the event
 }
 
@@ -88,8 +88,15 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 		return nil, errors.New("the store is nil")
 	case c.Endpoints == nil:
 		return nil, errors.New("Endpoints is nil: an EndpointList, an EndpointFunc, or your own")
+	case isNilFunc(c.Endpoints):
+		return nil, errors.New("Endpoints: the EndpointFunc is nil")
 	case c.PerEndpoint < 0:
 		return nil, fmt.Errorf("PerEndpoint is %d, must be at least 1", c.PerEndpoint)
+	}
+	for _, code := range c.Permanent {
+		if code < 300 || code > 599 {
+			return nil, fmt.Errorf("Permanent has %d, must be the status code of a failure, from 300 to 599", code)
+		}
 	}
 	var err error
 	if c.Queue, err = c.Queue.complete(outbound); err != nil {
@@ -109,9 +116,14 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 		return nil, fmt.Errorf("a signer %q is there already", standardSigner)
 	}
 	c.Signers[standardSigner] = standardKeys{recent.New(maxKeys, standard.NewKey)}.sign
+	for name, sign := range c.Signers {
+		if sign == nil {
+			return nil, fmt.Errorf("the signer %q is nil", name)
+		}
+	}
 	rules := guard.Rules(c.Guard)
 	if err := rules.Validate(); err != nil {
-		return nil, fmt.Errorf("Guard: %w", err)
+		return nil, err
 	}
 	d := &Dispatcher{
 		st: st, c: c, obs: c.Queue.Telemetry.observer(), limit: map[string]int{},
@@ -126,6 +138,11 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 	ec.Other = d.concurrency
 	d.engine = engine.New(st, ec, d.attempt, d.obs)
 	return d, nil
+}
+
+func isNilFunc(e Endpoints) bool {
+	f, ok := e.(EndpointFunc)
+	return ok && f == nil
 }
 
 func (d *Dispatcher) checkList(list EndpointList) error {
@@ -176,8 +193,9 @@ func (d *Dispatcher) checkSigners(ep *Endpoint) error {
 		}
 		r := &Request{Method: http.MethodPost, Header: http.Header{}, Body: []byte("{}"), Time: time.Now()}
 		r.Secrets = ep.usable(r.Time)
-		if err := sign(r, Event{ID: "check", Type: "check"}); err != nil {
-			return err
+		err := recovered("signer", func() error { return sign(r, Event{ID: "check", Type: "check"}) })
+		if err != nil {
+			return &inner{err}
 		}
 	}
 	return nil
@@ -212,10 +230,10 @@ func (d *Dispatcher) saw(ep *Endpoint) {
 // An event's ID makes sending it idempotent: of one that is known only missing
 // deliveries are added. It is visible ASCII, at most 256 bytes, without a ".",
 // by the Standard Webhooks specification; an empty one is made. Source is by
-// default the queue's name, Time the present; Proof is not sent. Headers are sent
-// with the event; of one that somebody signed and this program received, as its
-// Proof shows, only Content-Type is: what a sender told this program is not for
-// others.
+// default the queue's name, Time the present; Proof is not sent. Headers are stored
+// and sent with the event: credentials belong into Endpoint.Headers. Of an event
+// that somebody signed and this program received, as its Proof shows, only
+// Content-Type is: what a sender told this program is not for others.
 //
 // ErrMalformed, ErrQueueFull: nothing was stored. After another error nothing is
 // known, and sending the same IDs again is safe. ErrInTransaction of package
@@ -281,6 +299,9 @@ func (d *Dispatcher) adds(ctx context.Context, w store.Tx, events []Event) (adds
 			if to, err = d.c.Endpoints.Match(ctx, w, e); err != nil {
 				return nil, nil, fmt.Errorf("webhook: send event %d: find its endpoints: %w", k, err)
 			}
+			if err := checkIDs(to); err != nil {
+				return nil, nil, fmt.Errorf("webhook: send event %d: %w", k, err)
+			}
 		}
 		a := addFor(d.c.Queue.Name, &e, known)
 		for _, id := range unique(to) {
@@ -309,6 +330,16 @@ func unique(ids []string) []string {
 	return list
 }
 
+// checkIDs returns what is wrong with the ids of endpoints.
+func checkIDs(ids []string) error {
+	for _, id := range ids {
+		if len(id) > maxText {
+			return fmt.Errorf("an endpoint's ID has %d bytes, at most %d", len(id), maxText)
+		}
+	}
+	return nil
+}
+
 // maxSentID bounds the id of an event that is sent, in bytes: it travels in a
 // header.
 const maxSentID = 256
@@ -334,7 +365,7 @@ func (d *Dispatcher) ready(e Event) (Event, error) {
 	if err := checkHeaders(e.Headers); err != nil {
 		return e, fmt.Errorf("it %w", err)
 	}
-	return e, nil
+	return e, checkIDs(e.To)
 }
 
 // contentType returns what of h says how a body is to be read.
@@ -352,6 +383,7 @@ func (d *Dispatcher) Queue() *Queue { return NewQueue(d.st, d.c.Queue.Name) }
 // once.
 func (d *Dispatcher) Run(ctx context.Context) error {
 	defer d.client.Close()
+	defer d.sweeping(ctx)()
 	return d.engine.Run(ctx)
 }
 

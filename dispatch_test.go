@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -145,6 +146,7 @@ func TestSend_RefusedBeforeAnythingIsTouched(t *testing.T) {
 		"CR LF in a name":     {ID: "1", Headers: http.Header{"X-A: b\r\nX-C": {"d"}}},
 		"NUL in a value":      {ID: "1", Headers: http.Header{"X-A": {"\x00"}}},
 		"an empty name":       {ID: "1", Headers: http.Header{"": {"d"}}},
+		"a long endpoint":     {ID: "1", To: []string{"a", strings.Repeat("b", 4<<10+1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := out.Send(t.Context(), webhook.Event{ID: "good"}, bad)
@@ -225,16 +227,21 @@ func TestSend_MatchFails(t *testing.T) {
 		_, err := o.out.Send(t.Context(), webhook.Event{ID: "1"})
 		require.ErrorIs(t, err, down)
 		require.Empty(t, o.deliveries())
+		o = newOutbox(t, webhook.DispatcherConfig{Endpoints: matchFails{ids: []string{strings.Repeat("b", 4<<10+1)}}})
+		_, err = o.out.Send(t.Context(), webhook.Event{ID: "1"})
+		require.ErrorContains(t, err, "an endpoint's ID has 4097 bytes")
+		require.Empty(t, o.deliveries())
 	})
 }
 
 type matchFails struct {
 	webhook.EndpointFunc
+	ids []string
 	err error
 }
 
 func (m matchFails) Match(context.Context, store.Tx, webhook.Event) ([]string, error) {
-	return nil, m.err
+	return m.ids, m.err
 }
 
 func TestNewDispatcher_Refuses(t *testing.T) {
@@ -246,44 +253,65 @@ func TestNewDispatcher_Refuses(t *testing.T) {
 		change func(ep *webhook.Endpoint)
 		says   string
 	}{
-		"no id":             {func(ep *webhook.Endpoint) { ep.ID = "" }, "no ID"},
-		"no secret":         {func(ep *webhook.Endpoint) { ep.Secrets = nil }, "no secret"},
-		"expired secret":    {func(ep *webhook.Endpoint) { ep.Secrets[0].Until = time.Unix(1, 0) }, "no secret"},
-		"raw secret":        {func(ep *webhook.Endpoint) { ep.Secrets[0].Value = "hunter2" }, "whsec_"},
-		"public key":        {func(ep *webhook.Endpoint) { ep.Secrets[0].Value = public }, "whsk_"},
-		"unknown signer":    {func(ep *webhook.Endpoint) { ep.Signers = []string{"standart"} }, "standart"},
-		"http":              {func(ep *webhook.Endpoint) { ep.URL = "http://a.example/" }, "Development"},
-		"loopback":          {func(ep *webhook.Endpoint) { ep.URL = "https://127.0.0.1/" }, "Development"},
-		"private":           {func(ep *webhook.Endpoint) { ep.URL = "https://10.0.0.1/" }, "Allow"},
-		"userinfo":          {func(ep *webhook.Endpoint) { ep.URL = "https://user:hunter2@a.example/" }, "user"},
-		"fragment":          {func(ep *webhook.Endpoint) { ep.URL = "https://a.example/#x" }, "fragment"},
-		"no url":            {func(ep *webhook.Endpoint) { ep.URL = "" }, ""},
-		"port":              {func(ep *webhook.Endpoint) { ep.URL = "https://a.example:22/" }, "Ports"},
-		"star in the midst": {func(ep *webhook.Endpoint) { ep.Types = []string{"a.*.b"} }, "a.*.b"},
-		"header":            {func(ep *webhook.Endpoint) { ep.Headers = http.Header{"webhook-id": {"x"}} }, "Webhook-Id"},
-		"timeout":           {func(ep *webhook.Endpoint) { ep.Timeout = -1 }, "Timeout"},
-		"retry":             {func(ep *webhook.Endpoint) { ep.Retry.Factor = .5 }, "Retry"},
+		"no id":              {func(ep *webhook.Endpoint) { ep.ID = "" }, "no ID"},
+		"no secret":          {func(ep *webhook.Endpoint) { ep.Secrets = nil }, "no secret"},
+		"expired secret":     {func(ep *webhook.Endpoint) { ep.Secrets[0].Until = time.Unix(1, 0) }, "no secret"},
+		"raw secret":         {func(ep *webhook.Endpoint) { ep.Secrets[0].Value = "hunter2" }, "whsec_"},
+		"public key":         {func(ep *webhook.Endpoint) { ep.Secrets[0].Value = public }, "whsk_"},
+		"unknown signer":     {func(ep *webhook.Endpoint) { ep.Signers = []string{"standart"} }, "standart"},
+		"http":               {func(ep *webhook.Endpoint) { ep.URL = "http://a.example/" }, "Development"},
+		"loopback":           {func(ep *webhook.Endpoint) { ep.URL = "https://127.0.0.1/" }, "Development"},
+		"private":            {func(ep *webhook.Endpoint) { ep.URL = "https://10.0.0.1/" }, "Allow"},
+		"userinfo":           {func(ep *webhook.Endpoint) { ep.URL = "https://user:hunter2@a.example/" }, "user"},
+		"fragment":           {func(ep *webhook.Endpoint) { ep.URL = "https://a.example/#x" }, "fragment"},
+		"no url":             {func(ep *webhook.Endpoint) { ep.URL = "" }, ""},
+		"port":               {func(ep *webhook.Endpoint) { ep.URL = "https://a.example:22/" }, "Ports"},
+		"star in the midst":  {func(ep *webhook.Endpoint) { ep.Types = []string{"a.*.b"} }, "a.*.b"},
+		"header":             {func(ep *webhook.Endpoint) { ep.Headers = http.Header{"webhook-id": {"x"}} }, "Webhook-Id"},
+		"timeout":            {func(ep *webhook.Endpoint) { ep.Timeout = -1 }, "Timeout"},
+		"retry":              {func(ep *webhook.Endpoint) { ep.Retry.Factor = .5 }, "Retry"},
+		"signer that panics": {func(ep *webhook.Endpoint) { ep.Signers = []string{"panics"} }, "signer panics"},
+		"signer's secret":    {func(ep *webhook.Endpoint) { ep.Signers = []string{"stripe"}; ep.Secrets[0].Value = " " }, "whsec_"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ep := good()
 			c.change(&ep)
-			_, err := webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{Endpoints: webhook.EndpointList{ep}})
-			require.ErrorContains(t, err, c.says)
-			require.NotContains(t, err.Error(), "hunter2")
-			out := webhook.Must(webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{Endpoints: webhook.EndpointList{}}))
-			require.Error(t, out.Check(ep))
+			signers := map[string]webhook.Signer{
+				"panics": func(*webhook.Request, webhook.Event) error { panic("hunter2") },
+				"stripe": webhook.Must(provider.Stripe("whsec_x")).Sign,
+			}
+			_, err := webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{Endpoints: webhook.EndpointList{ep}, Signers: signers})
+			out := webhook.Must(webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{Endpoints: webhook.EndpointList{}, Signers: signers}))
+			for _, err := range []error{err, out.Check(ep)} {
+				require.ErrorContains(t, err, c.says)
+				require.NotContains(t, err.Error(), "hunter2")
+				require.Equal(t, 1, strings.Count(err.Error(), "webhook: "), err)
+			}
 			require.NoError(t, out.Check(good()))
 		})
 	}
-	twice := webhook.EndpointList{good(), good()}
-	_, err := webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{Endpoints: twice})
-	require.ErrorContains(t, err, "two endpoints")
-	_, err = webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{})
-	require.ErrorContains(t, err, "Endpoints is nil")
-	_, err = webhook.NewDispatcher(nil, webhook.DispatcherConfig{Endpoints: twice[:1]})
+}
+
+func TestNewDispatcher_RefusesConfig(t *testing.T) {
+	ep := webhook.Endpoint{ID: "a", URL: "https://a.example/", Secrets: []webhook.Secret{{Value: signature.NewSecret()}}}
+	list := webhook.EndpointList{ep}
+	for says, c := range map[string]webhook.DispatcherConfig{
+		"two endpoints":       {Endpoints: webhook.EndpointList{ep, ep}},
+		"Endpoints is nil":    {},
+		"EndpointFunc is nil": {Endpoints: webhook.EndpointFunc(nil)},
+		`signer "standard"`:   {Endpoints: list, Signers: map[string]webhook.Signer{"standard": nil}},
+		`signer "old" is nil`: {Endpoints: list, Signers: map[string]webhook.Signer{"old": nil}},
+		"PerEndpoint":         {Endpoints: list, PerEndpoint: -1},
+		"Permanent has 42":    {Endpoints: list, Permanent: []int{42}},
+		"Permanent has 200":   {Endpoints: list, Permanent: []int{404, 200}},
+		"Timeout is -1ns":     {Endpoints: list, Queue: webhook.QueueConfig{Timeout: -1}},
+		"Guard.Ports":         {Endpoints: list, Guard: webhook.Guard{Ports: []uint16{0}}},
+		"Guard.Allow":         {Endpoints: list, Guard: webhook.Guard{Allow: []netip.Prefix{{}}}},
+	} {
+		_, err := webhook.NewDispatcher(memory.New(), c)
+		require.ErrorContains(t, err, says)
+		require.Equal(t, 1, strings.Count(err.Error(), "webhook: "), err)
+	}
+	_, err := webhook.NewDispatcher(nil, webhook.DispatcherConfig{Endpoints: list})
 	require.ErrorContains(t, err, "store is nil")
-	_, err = webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{
-		Endpoints: twice[:1], Signers: map[string]webhook.Signer{"standard": nil},
-	})
-	require.ErrorContains(t, err, "standard")
 }

@@ -44,8 +44,10 @@ type Endpoints interface {
 	// Send, w is nil. An error stores nothing.
 	Match(ctx context.Context, w store.Tx, e Event) ([]string, error)
 
-	// Endpoint is asked before each attempt, so that a change counts at once.
-	// ErrNotFound discards the deliveries for it; other errors defer them.
+	// Endpoint is asked before each attempt, so that a change counts at once, and
+	// hourly for endpoints that are held.
+	// ErrNotFound discards the deliveries for it; other errors defer them, and so
+	// does an endpoint with another ID; an empty one is set.
 	Endpoint(ctx context.Context, id string) (Endpoint, error)
 }
 

@@ -199,9 +199,9 @@ func ExampleDispatcher_Check() {
 	}
 	// Output:
 	// <nil>
-	// webhook: endpoint "ep_1": webhook: blocked: the scheme is http; Guard.Development allows http and loopback
-	// webhook: endpoint "ep_1": webhook: blocked: 169.254.169.254: not a public address: link-local (RFC 3927), where clouds have their metadata service; to allow it, name it in Guard.Allow
-	// webhook: endpoint "ep_1": webhook: blocked: 10.0.0.7: not a public address: private use (RFC 1918); to allow it, name it in Guard.Allow
+	// webhook: endpoint "ep_1": blocked: the scheme is http; Guard.Development allows http and loopback
+	// webhook: endpoint "ep_1": blocked: 169.254.169.254: not a public address: link-local (RFC 3927), where clouds have their metadata service; to allow it, name its address in Guard.Allow
+	// webhook: endpoint "ep_1": blocked: 10.0.0.7: not a public address: private use (RFC 1918); to allow it, name its address in Guard.Allow
 }
 
 // During a migration two schemes sign each request, side by side, so that

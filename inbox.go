@@ -99,7 +99,7 @@ func NewInbox(st store.Store, c InboxConfig) (*Inbox, error) {
 	}
 	var err error
 	if c.Queue, err = c.Queue.complete(inbound); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("webhook: %w", err)
 	}
 	for k, name := range c.Elsewhere {
 		if name == "" || slices.Contains(c.Elsewhere[:k], name) {

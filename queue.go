@@ -68,7 +68,7 @@ func (c QueueConfig) complete(def queueDefaults) (QueueConfig, error) {
 			*f.is = f.std
 		}
 		if *f.is < f.atLeast {
-			return c, fmt.Errorf("webhook: queue configuration: %s is %s, must be at least %s", f.name, *f.is, f.atLeast)
+			return c, fmt.Errorf("queue configuration: %s is %s, must be at least %s", f.name, *f.is, f.atLeast)
 		}
 	}
 	if c.Name == "" {
@@ -81,10 +81,10 @@ func (c QueueConfig) complete(def queueDefaults) (QueueConfig, error) {
 		c.MaxDepth = 1_000_000
 	}
 	if c.Concurrency < 0 {
-		return c, fmt.Errorf("webhook: queue configuration: Concurrency is %d, must be at least 1", c.Concurrency)
+		return c, fmt.Errorf("queue configuration: Concurrency is %d, must be at least 1", c.Concurrency)
 	}
 	if err := c.Retry.validate(); err != nil {
-		return c, fmt.Errorf("webhook: queue configuration: Retry: %w", err)
+		return c, fmt.Errorf("queue configuration: Retry: %w", err)
 	}
 	return c, nil
 }
@@ -148,17 +148,23 @@ func (q *Queue) Get(ctx context.Context, id string) (store.Delivery, error) {
 	return page[0], nil
 }
 
-// Count returns how many match, at most limit: it reads no further.
+// countPage is how many deliveries Count reads at once: they are not kept.
+const countPage = 1000
+
+// Count returns how many match, at most limit, and reads no further. It reads what
+// it counts, some microseconds each on SQLite: how deep a queue is, Stats says at
+// no such cost.
 func (q *Queue) Count(ctx context.Context, f store.Filter, limit int) (int, error) {
 	n := 0
-	for _, err := range q.Find(ctx, f) {
+	for after := ""; n < limit; {
+		page, next, err := q.st.Find(ctx, q.name, f, after, min(limit-n, countPage))
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("webhook: count in queue %q: %w", q.name, err)
 		}
-		if n == limit {
+		if n += len(page); next == "" {
 			break
 		}
-		n++
+		after = next
 	}
 	return n, nil
 }

@@ -114,18 +114,19 @@ func TestQueue_Get(t *testing.T) {
 func TestQueue_Count(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, _ := ofHandlers(t)
-		r.add(numbered("", 230, "good")...)
+		r.add(numbered("", 2030, "good")...)
 		r.add(numbered("b", 5, "bad")...)
 		for _, c := range []struct {
 			f           store.Filter
 			limit, want int
 		}{
-			{store.Filter{}, 1000, 235},
-			{store.Filter{}, 235, 235},
-			{store.Filter{}, 234, 234},
-			{store.Filter{}, 100, 100},
+			{store.Filter{}, 10_000, 2035},
+			{store.Filter{}, 2035, 2035},
+			{store.Filter{}, 2034, 2034},
+			{store.Filter{}, 1000, 1000},
 			{store.Filter{}, 1, 1},
 			{store.Filter{}, 0, 0},
+			{store.Filter{}, -1, 0},
 			{store.Filter{Destination: "bad"}, 1000, 5},
 			{store.Filter{Destination: "nobody"}, 1000, 0},
 		} {
@@ -403,8 +404,14 @@ func TestQueue_StoreFails(t *testing.T) {
 	require.NoError(t, st.Close())
 	q, ctx := webhook.NewQueue(st, "inbox"), t.Context()
 	for name, do := range map[string]func() error{
-		`webhook: get delivery "1": `:      func() error { _, err := q.Get(ctx, "1"); return err },
-		`webhook: find in queue "inbox"`:   func() error { _, err := q.Count(ctx, store.Filter{}, 1); return err },
+		`webhook: get delivery "1": `:     func() error { _, err := q.Get(ctx, "1"); return err },
+		`webhook: count in queue "inbox"`: func() error { _, err := q.Count(ctx, store.Filter{}, 1); return err },
+		`webhook: find in queue "inbox"`: func() error {
+			for _, err := range q.Find(ctx, store.Filter{}) {
+				return err
+			}
+			return nil
+		},
 		`webhook: change in queue`:         func() error { _, _, err := q.Redrive(ctx, store.Filter{}, "", 1); return err },
 		`webhook: change in queue "inbox"`: func() error { _, _, err := q.Discard(ctx, store.Filter{}, "", "", 1); return err },
 		`webhook: change in queue "inbox": webhook`: func() error {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/surehook/webhook/internal/engine"
@@ -29,6 +30,9 @@ const (
 	// askAgain is after which time Endpoints is asked again that failed.
 	askAgain = 10 * time.Second
 )
+
+// endpointDeleted is why deliveries are discarded whose endpoint is gone.
+const endpointDeleted = "endpoint deleted"
 
 func (ep *Endpoint) signers() []string {
 	if len(ep.Signers) == 0 {
@@ -139,9 +143,17 @@ func (s *sending) find(ctx context.Context) (Endpoint, error) {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		s.d.saw(&Endpoint{ID: id})
-		return ep, Discard("endpoint deleted")
+		return ep, Discard(endpointDeleted)
 	case err != nil:
 		return ep, RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: %w", err))
+	}
+	switch ep.ID {
+	case id:
+	case "":
+		ep.ID = id
+	default:
+		// A row of somebody else's: what is for one is not sent to the other.
+		return ep, RetryAfter(askAgain, fmt.Errorf("webhook: find endpoint: asked for %q, was given %q", observe.Clean(id), observe.Clean(ep.ID)))
 	}
 	s.endpoint = ep
 	s.d.saw(&ep)
@@ -155,7 +167,7 @@ func (s *sending) request(ctx context.Context) (*http.Request, error) {
 	}
 	u, err := s.d.client.CheckURL(s.endpoint.URL)
 	if err != nil {
-		return nil, Permanent(&refused{err})
+		return nil, Permanent(&refused{fmt.Errorf("webhook: %w", err)})
 	}
 	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
 	for _, more := range []http.Header{s.event.Headers, s.endpoint.Headers} {
@@ -175,14 +187,14 @@ func (s *sending) request(ctx context.Context) (*http.Request, error) {
 			return nil, fmt.Errorf("webhook: endpoint names a signer %q that this process does not have", observe.Clean(name))
 		}
 		if err := sign(signed, s.event); err != nil {
-			return nil, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), err)
+			return nil, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), &inner{err})
 		}
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(s.event.Body))
 	if err != nil {
 		return nil, Permanent(fmt.Errorf("webhook: request: %w", err))
 	}
-	r.URL, r.Host, r.Header = signed.URL, signed.URL.Host, signed.Header
+	r.URL, r.Host, r.Header = u, u.Host, signed.Header
 	return r, nil
 }
 
@@ -233,10 +245,7 @@ func (s *sending) record(a *store.Attempt) {
 		return
 	}
 	a.DNS, a.Connect, a.TLS, a.FirstByte = r.DNS, r.Connect, r.TLS, r.FirstByte
-	a.Status, a.Address = r.Status, r.Address
-	if s.d.c.KeepBody > 0 {
-		a.Response = r.Response
-	}
+	a.Status, a.Address, a.Response = r.Status, r.Address, r.Response
 }
 
 // failure is an attempt that reached no success, and its class.
@@ -248,6 +257,13 @@ type failure struct {
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
 func (f *failure) class() string { return f.kind }
+
+// inner is an error of package webhook's as part of one: the text says once whose
+// it is.
+type inner struct{ err error }
+
+func (i *inner) Error() string { return strings.TrimPrefix(i.err.Error(), "webhook: ") }
+func (i *inner) Unwrap() error { return i.err }
 
 // refused is a call that Guard does not allow.
 type refused struct{ err error }

@@ -224,6 +224,10 @@ func TestAttempt_EndpointsOfTheHost(t *testing.T) {
 				return webhook.Endpoint{}, fmt.Errorf("endpoint %s: %w", id, webhook.ErrNotFound)
 			case id == "panics":
 				panic("hunter2")
+			case id == "forgets": // its ID, in what it returns
+				return webhook.Endpoint{URL: "https://forgets.example", Secrets: secret}, nil
+			case id == "mistaken":
+				return webhook.Endpoint{ID: "there", URL: "https://there.example", Secrets: secret}, nil
 			case id == "broken":
 				return webhook.Endpoint{ID: id, URL: "https://broken.example", Headers: http.Header{"Host": {"x"}}, Secrets: secret}, nil
 			case calls.Add(1) == 1:
@@ -232,7 +236,7 @@ func TestAttempt_EndpointsOfTheHost(t *testing.T) {
 			return webhook.Endpoint{ID: id, URL: "https://" + id + ".example", Secrets: secret}, nil
 		})})
 		o.run()
-		o.send(webhook.Event{ID: "1", To: []string{"deleted", "panics", "broken", "there"}})
+		o.send(webhook.Event{ID: "1", To: []string{"deleted", "panics", "forgets", "mistaken", "broken", "there"}})
 		pass(time.Minute)
 		by := map[string]store.Delivery{}
 		for _, d := range o.deliveries() {
@@ -247,7 +251,11 @@ func TestAttempt_EndpointsOfTheHost(t *testing.T) {
 		require.Equal(t, store.Processed, by["there"].State)
 		require.Zero(t, by["there"].Spent)
 		require.Equal(t, "deferred", by["there"].Attempts[0].Outcome)
-		require.Len(t, o.net.posts(), 1)
+		require.Equal(t, store.Processed, by["forgets"].State, by["forgets"].Reason)
+		require.Equal(t, store.Queued, by["mistaken"].State)
+		require.Zero(t, by["mistaken"].Spent)
+		require.Contains(t, by["mistaken"].Attempts[0].Err, `asked for "mistaken", was given "there"`)
+		require.Len(t, o.net.posts(), 2)
 	})
 }
 

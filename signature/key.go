@@ -3,6 +3,7 @@ package signature
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -78,12 +79,19 @@ func (k Key) check() error {
 			return errors.New("gives an ed25519 private key whose second half is not its public key")
 		}
 	default:
-		if size == 0 {
+		switch {
+		case size == 0:
 			return errors.New("gives an empty key")
+		case size < minEnforced && fips140.Enforced():
+			return fmt.Errorf("gives an HMAC key of %d bytes: with GODEBUG=fips140=only it has at least %d", size, minEnforced)
 		}
 	}
 	return nil
 }
+
+// minEnforced is how many bytes an HMAC key has at least where FIPS 140-3 is
+// enforced: crypto/hmac panics on a shorter one.
+const minEnforced = 14
 
 // RawKey is the Scheme.Key of senders whose secret is the key of an HMAC, byte
 // for byte, whatever it looks like.

@@ -27,6 +27,7 @@ package signature
 import (
 	"crypto"
 	"crypto/ed25519"
+	"crypto/fips140"
 	"errors"
 	"fmt"
 	"net/http"
@@ -213,6 +214,8 @@ func (c *checker) sound() error {
 		return errors.New("has no Header")
 	case !slices.Contains([]crypto.Hash{crypto.SHA1, crypto.SHA256, crypto.SHA384, crypto.SHA512}, c.Hash):
 		return errors.New("has a Hash that is not SHA1, SHA256, SHA384 or SHA512")
+	case c.Hash == crypto.SHA1 && fips140.Enforced():
+		return errors.New("has the Hash SHA1, which GODEBUG=fips140=only does not allow")
 	case c.Encoding > Base64:
 		return errors.New("has an Encoding that is not Hex or Base64")
 	case c.Encoding == Base64 && strings.ContainsAny(c.Separator, "+/="):

@@ -29,8 +29,23 @@
 // A sender is tested against a [Receiver], which fails as its script says, and
 // records what came:
 //
-//	receiver := webhooktest.NewReceiver(t, webhooktest.Status(503), webhooktest.Hang(), webhooktest.Reset())
-//	client := &http.Client{Transport: receiver, Timeout: 15 * time.Second} // hangs in fake time
-//	…
-//	receiver.RequireOnce(t, verifier) // signed, and accepted once
+//	func TestTellPaid(t *testing.T) {
+//		synctest.Test(t, func(t *testing.T) {
+//			receiver := webhooktest.NewReceiver(t, webhooktest.Status(503), webhooktest.Hang(), webhooktest.Reset())
+//			out := webhook.Must(webhook.NewDispatcher(memory.New(), webhook.DispatcherConfig{
+//				Endpoints: webhook.EndpointList{{
+//					ID: "ep_1", URL: "https://receiver.example/", Secrets: []webhook.Secret{{Value: secret}},
+//				}},
+//				Unguarded: func(webhook.Endpoint) http.RoundTripper { return receiver },
+//			}))
+//			if err := tellPaid(t.Context(), out, 7); err != nil { // your code that sends
+//				t.Fatal(err)
+//			}
+//			webhooktest.Settle(t, out)                                              // the retries too
+//			receiver.RequireOnce(t, webhook.Must(provider.StandardWebhooks(secret))) // signed, and accepted once
+//		})
+//	}
+//
+// A sender with a client of its own is tested in the same way:
+// &http.Client{Transport: receiver}.
 package webhooktest

@@ -14,7 +14,7 @@ import (
 	"github.com/surehook/webhook/store"
 )
 
-// Runner is what Settle runs: a [webhook.Inbox], or whatever else has a queue.
+// Runner is what Settle runs: a [webhook.Inbox] or a [webhook.Dispatcher].
 type Runner interface {
 	Run(ctx context.Context) error
 	Queue() *webhook.Queue
@@ -67,10 +67,10 @@ func Settle(t testing.TB, runners ...Runner) {
 		if len(now.left) == 0 {
 			return
 		}
-		if now.tokens != last.tokens || len(now.left) != len(last.left) || now.rest() > 0 {
-			changed = time.Now()
-		}
 		wait := max(now.rest(), tick)
+		if now.tokens != last.tokens || len(now.left) != len(last.left) || now.rest() > 0 {
+			changed = time.Now().Add(now.rest()) // a delay may be longer than the bound
+		}
 		switch last = now; {
 		case time.Since(begin)+wait > settleBound:
 			t.Fatalf("webhooktest: Settle: not done within 30 days: %s", now)

@@ -218,7 +218,7 @@ func TestError_NamesTheSetting(t *testing.T) {
 	denied := guard.Rules{Deny: prefixes("8.8.8.8/32")}
 	require.ErrorAs(t, denied.CheckAddr(netip.MustParseAddrPort("8.8.8.8:443")), &refusal)
 	assert.Empty(t, refusal.Setting)
-	assert.EqualError(t, refusal, "webhook: blocked: 8.8.8.8: Guard.Deny names it")
+	assert.EqualError(t, refusal, "blocked: 8.8.8.8: Guard.Deny names it")
 }
 
 func TestValidate(t *testing.T) {

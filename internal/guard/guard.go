@@ -8,6 +8,7 @@ package guard
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -52,7 +53,8 @@ const (
 )
 
 // Error is a refusal. Its text names the rule, what broke it, and the setting
-// that would allow it. Of a URL it holds at most scheme, host and port.
+// that would allow it; "webhook: " is for who returns it to put before. Of a URL it
+// holds at most scheme, host and port.
 type Error struct {
 	Target  string // address or host, with its port where it is about that; empty: the URL as a whole
 	Reason  string // the rule
@@ -61,7 +63,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("webhook: blocked: ")
+	b.WriteString("blocked: ")
 	if e.Target != "" {
 		b.WriteString(e.Target + ": ")
 	}
@@ -69,8 +71,10 @@ func (e *Error) Error() string {
 	switch e.Setting {
 	case Development:
 		b.WriteString("; Guard.Development allows http and loopback")
-	case Allow, Ports:
-		b.WriteString("; to allow it, name it in " + e.Setting)
+	case Allow:
+		b.WriteString("; to allow it, name its address in Guard.Allow")
+	case Ports:
+		b.WriteString("; to allow it, name it in Guard.Ports")
 	}
 	return b.String()
 }
@@ -85,16 +89,16 @@ func (r Rules) Validate() error {
 		for _, p := range list.prefixes {
 			switch {
 			case !p.IsValid():
-				return fmt.Errorf("webhook: %s has a prefix that is none: make it with netip.ParsePrefix", list.field)
+				return fmt.Errorf("%s has a prefix that is none: make it with netip.ParsePrefix", list.field)
 			case p.Addr().Is4In6():
-				return fmt.Errorf("webhook: %s: %v: write IPv4 as IPv4, this form matches nothing", list.field, p)
+				return fmt.Errorf("%s: %v: write IPv4 as IPv4, this form matches nothing", list.field, p)
 			case p != p.Masked():
-				return fmt.Errorf("webhook: %s: %v: write %v for the network, or %v for the address", list.field, p, p.Masked(), netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
+				return fmt.Errorf("%s: %v: write %v for the network, or %v for the address", list.field, p, p.Masked(), netip.PrefixFrom(p.Addr(), p.Addr().BitLen()))
 			}
 		}
 	}
 	if slices.Contains(r.Ports, 0) {
-		return fmt.Errorf("webhook: Guard.Ports: 0 is no port: 1 to 65535")
+		return errors.New("Guard.Ports: 0 is no port: 1 to 65535")
 	}
 	return nil
 }

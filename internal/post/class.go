@@ -38,12 +38,7 @@ type failure struct {
 	err         error // a *guard.Error, or one of package context; nil otherwise
 }
 
-func (f *failure) Error() string {
-	if f.class == Blocked {
-		return f.text
-	}
-	return "webhook: " + f.text
-}
+func (f *failure) Error() string { return "webhook: " + f.text }
 
 func (f *failure) Unwrap() error { return f.err }
 

@@ -186,7 +186,7 @@ func TestPost_Blocked(t *testing.T) {
 			var refusal *guard.Error
 			require.ErrorAs(t, r.Err, &refusal)
 			assert.Equal(t, test.setting, refusal.Setting)
-			assert.EqualError(t, r.Err, refusal.Error())
+			assert.EqualError(t, r.Err, "webhook: "+refusal.Error())
 			assert.True(t, body.closed.Load())
 		})
 	}

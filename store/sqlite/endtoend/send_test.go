@@ -142,6 +142,82 @@ func TestSendIn_RelayIsOneCommit(t *testing.T) {
 	require.Equal(t, 2, tries)
 }
 
+// table is endpoints in the same file, asked by SQL: in SendIn through the caller's
+// transaction, which its context has, and in Send through a connection of its own.
+type table struct {
+	webhook.EndpointFunc
+	db *sql.DB
+}
+
+type txKey struct{}
+
+func (m table) Match(ctx context.Context, w store.Tx, e webhook.Event) ([]string, error) {
+	query := m.db.QueryContext
+	if tx, ok := ctx.Value(txKey{}).(*sql.Tx); ok && w != nil {
+		query = tx.QueryContext
+	}
+	rows, err := query(ctx, "SELECT id FROM endpoints WHERE customer = ? ORDER BY id", e.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		ids = append(ids, id)
+	}
+	return ids, rows.Err()
+}
+
+// A Match of the host's sees what the caller's transaction has not committed yet, and
+// does not wait for it: an endpoint and its first event are one commit.
+func TestSendIn_MatchInTheCallersTransaction(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.db")
+	st, err := sqlite.Open(t.Context(), path, sqlite.Config{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, st.Close()) }()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(1000)")
+	require.NoError(t, err)
+	defer db.Close()
+	_, err = db.ExecContext(t.Context(), "CREATE TABLE endpoints (id TEXT PRIMARY KEY, customer TEXT)")
+	require.NoError(t, err)
+	out, err := webhook.NewDispatcher(st, webhook.DispatcherConfig{Endpoints: table{
+		EndpointFunc: func(context.Context, string) (webhook.Endpoint, error) {
+			return webhook.Endpoint{}, webhook.ErrNotFound
+		},
+		db: db,
+	}})
+	require.NoError(t, err)
+	undo := errors.New("undo")
+	subscribe := func(id string, end error) error {
+		return st.Transact(t.Context(), func(ctx context.Context, tx *sql.Tx, w store.Tx) error {
+			if _, err := tx.ExecContext(ctx, "INSERT INTO endpoints VALUES (?, 'acme')", id); err != nil {
+				return err
+			}
+			start := time.Now()
+			stored, err := out.SendIn(context.WithValue(ctx, txKey{}, tx), w, webhook.Event{ID: "welcome-" + id, Tenant: "acme"})
+			require.NoError(t, err)
+			require.Equal(t, 1, stored[0].Deliveries)
+			require.Less(t, time.Since(start), 900*time.Millisecond, "it waited for itself")
+			return end
+		})
+	}
+	require.ErrorIs(t, subscribe("never", undo), undo)
+	require.NoError(t, subscribe("a", nil))
+	stored, err := out.Send(t.Context(), webhook.Event{ID: "later", Tenant: "acme"}, webhook.Event{ID: "nobody", Tenant: "globex"})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 0}, []int{stored[0].Deliveries, stored[1].Deliveries})
+	var sent []string
+	for d, err := range out.Queue().Find(t.Context(), store.Filter{}) {
+		require.NoError(t, err)
+		sent = append(sent, d.Record.ID+" "+d.Destination)
+	}
+	require.Equal(t, []string{"welcome-a a", "later a"}, sent)
+}
+
 // The body of an event is stored once, however many endpoints it has.
 func TestSend_ManyEndpointsShareTheBody(t *testing.T) {
 	st := openFile(t)
