@@ -27,8 +27,11 @@ fuzz: ## run each fuzz target for FUZZTIME=1m
 bench: ## compare with a bare handler and client, a plain file and a peer: eight minutes, needs wrk and gcc
 	@cd bench && go run .
 
-tidy: ## go mod tidy in every module
+tidy: ## go mod tidy in every module, and go.work.sum anew
 	@GOWORK=off scripts/each go mod tidy
+	@rm -f go.work.sum
+	@go list -m all >/dev/null
+	@scripts/each go vet ./...
 
 vuln: ## look up known vulnerabilities: asks the Go vulnerability database
 	@scripts/each $(GOVULNCHECK) ./...
