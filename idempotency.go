@@ -22,7 +22,8 @@ import (
 // released otherwise:
 //
 //   - All events are known: 200 at once, with the header "Webhook-Duplicate: true",
-//     and the handler does not run.
+//     and the handler does not run. So it is with a known id and another body: no body
+//     is kept to compare with, which an [Inbox] does.
 //   - Some are new, of a batch: the handler runs once, and [Events] returns those that
 //     are. The body is the whole request's.
 //   - The request has no events, a valid empty batch: the handler runs, and nothing is

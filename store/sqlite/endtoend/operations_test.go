@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,8 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/surehook/webhook"
+	"github.com/surehook/webhook/provider"
 	"github.com/surehook/webhook/store"
 	"github.com/surehook/webhook/store/sqlite"
+	"github.com/surehook/webhook/webhooktest"
 )
 
 // personal is the body of an event, larger than a page of SQLite's.
@@ -57,7 +61,25 @@ func operated(t *testing.T) (path string) {
 	}, 10*time.Second, 5*time.Millisecond)
 	end()
 	require.NoError(t, <-ran)
+	require.NoError(t, reserve(t, st, 1, 2, 3))
+	require.NoError(t, st.Confirm(t.Context(), owner, keys(1, 2), 7*24*time.Hour))
 	return path
+}
+
+// owner reserves the keys that Deduplicate would.
+var owner = [16]byte{1}
+
+func keys(of ...byte) (all [][32]byte) {
+	for _, b := range of {
+		all = append(all, [32]byte{b})
+	}
+	return all
+}
+
+func reserve(t *testing.T, st *sqlite.Store, of ...byte) error {
+	t.Helper()
+	_, err := st.Reserve(t.Context(), owner, keys(of...), time.Minute)
+	return err
 }
 
 // statements are those of docs/operations.md, by their first lines. A test of the root
@@ -109,7 +131,10 @@ func TestOperations_Questions(t *testing.T) {
 			"|shop|order.paid|2",
 		},
 		"space": {
-			"0|0",
+			"0.", // less than 1 MiB, and not nothing: below
+		},
+		"the keys of Deduplicate: a reserved one is being handled, or its process died": {
+			"reserved|1|20", "known|2|20",
 		},
 	}
 	db, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
@@ -134,6 +159,7 @@ func TestOperations_Questions(t *testing.T) {
 	require.Len(t, want, asked, "the page has lost a question")
 	failures := rows(t, db, statements(t)["the attempts of a delivery at which something went wrong"])
 	require.Contains(t, failures[0], "|failed|error|the ledger is down")
+	require.Regexp(t, `^0\.[0-9]*[1-9]\|0$`, rows(t, db, statements(t)["space"])[0])
 	blocked := rows(t, db, statements(t)["blocked keys, each with its dead head and how many wait behind it"])
 	require.Regexp(t, `\|[0-9a-f]{16}-2\|1$`, blocked[0], "the id of the head, and one behind it")
 }
@@ -198,6 +224,55 @@ func TestOperations_Upkeep(t *testing.T) {
 		}
 	}
 	require.Contains(t, string(mustRead(t, backup)), "ann@example.com", "backups keep what they have")
+}
+
+// TestOperations_HandledAgain does what the page says of an event that succeeded behind
+// Deduplicate and should not have: what was confirmed in the seconds around it is new
+// again, beside the store that is open, and nothing else.
+func TestOperations_HandledAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "webhooks.db")
+	st, err := sqlite.Open(t.Context(), path, sqlite.Config{})
+	require.NoError(t, err)
+	defer st.Close()
+	verifier, err := provider.GitHub("the webhook's secret")
+	require.NoError(t, err)
+	quiet := webhook.Telemetry{Logger: slog.New(slog.DiscardHandler)}
+	verifier.Telemetry = quiet
+	ran := 0
+	route := webhook.Chain(webhook.Verify("github", verifier), webhook.Deduplicate(st, webhook.DedupConfig{Telemetry: quiet}))(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
+	send := func() (duplicate bool) {
+		w := httptest.NewRecorder()
+		route.ServeHTTP(w, webhooktest.Request(t, verifier, "/github", webhook.Event{ID: "72d3162e", Type: "push", Body: []byte(`{}`)}))
+		require.Equal(t, http.StatusOK, w.Code)
+		return w.Header().Get("Webhook-Duplicate") != ""
+	}
+	require.False(t, send())
+	require.True(t, send())
+
+	db, err := sql.Open("sqlite", "file:"+path)
+	require.NoError(t, err)
+	defer db.Close()
+	for _, x := range []struct {
+		from, to  time.Duration // from now
+		keys      int64
+		duplicate bool
+	}{
+		{-time.Hour, -time.Minute, 0, true},
+		{time.Minute, time.Hour, 0, true},
+		{-time.Minute, time.Minute, 2, false}, // its identity, and the digest of its body
+	} {
+		statement := statements(t)["let what succeeded between two times be handled again; 604800 is the window in seconds"]
+		at := func(d time.Duration) string { return time.Now().UTC().Add(d).Format(time.DateTime) }
+		statement = strings.NewReplacer("604800", "691200", "2026-11-24 08:00:00", at(x.from), "2026-11-24 08:04:59", at(x.to)).Replace(statement)
+		res, err := db.Exec(statement)
+		require.NoError(t, err)
+		n, err := res.RowsAffected()
+		require.NoError(t, err)
+		require.Equal(t, x.keys, n)
+		require.Equal(t, x.duplicate, send())
+	}
+	require.Equal(t, 2, ran)
 }
 
 func mustRead(t *testing.T, path string) []byte {

@@ -1,3 +1,13 @@
+-- the keys of Deduplicate: a reserved one is being handled, or its process died
+SELECT CASE known WHEN 1 THEN 'known' ELSE 'reserved' END AS state, count(*) AS keys,
+       datetime(min(until) / 1000000, 'unixepoch') AS first_ends, datetime(max(until) / 1000000, 'unixepoch') AS last_ends
+FROM webhook_key WHERE until > unixepoch() * 1000000
+GROUP BY known;
+
+-- let what succeeded between two times be handled again; 604800 is the window in seconds
+DELETE FROM webhook_key
+WHERE known = 1 AND until / 1000000 - 604800 BETWEEN unixepoch('2026-11-24 08:00:00') AND unixepoch('2026-11-24 08:04:59');
+
 -- back up
 VACUUM INTO 'backup.db';
 
@@ -9,7 +19,7 @@ VACUUM;
 PRAGMA wal_checkpoint(TRUNCATE);
 
 -- space
-SELECT page_count * page_size / 1048576 AS mib, freelist_count * page_size / 1048576 AS free_mib
+SELECT round(page_count * page_size / 1048576.0, 2) AS mib, round(freelist_count * page_size / 1048576.0, 2) AS free_mib
 FROM pragma_page_count, pragma_page_size, pragma_freelist_count;
 
 -- what waits, for each handler: counters, at no cost
