@@ -29,4 +29,11 @@ type Telemetry struct {
 	Meter  metric.MeterProvider
 }
 
-func (t Telemetry) observer() *observe.Observer { return observe.New(t.Logger, t.Tracer, t.Meter) }
+func (t Telemetry) observer() *observe.Observer {
+	return observe.New(observe.Inbound, t.Logger, t.Tracer, t.Meter)
+}
+
+// sender is the observer of what is sent.
+func (t Telemetry) sender() *observe.Observer {
+	return observe.New(observe.Outbound, t.Logger, t.Tracer, t.Meter)
+}

@@ -107,6 +107,9 @@ func (s *slots) begin(ctx context.Context, destination string, stop <-chan struc
 	return false
 }
 
+// running returns how many have their turn.
+func (s *slots) running() int { return len(s.turn) }
+
 // end gives on the turn that begin gave.
 func (s *slots) end(destination string) {
 	<-s.turn

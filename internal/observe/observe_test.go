@@ -51,7 +51,7 @@ func TestMade_Concurrent(t *testing.T) {
 
 // What nobody collects costs the span and its context, and nothing else.
 func TestObserver_AllocatesNothing(t *testing.T) {
-	o := New(nil, nooptrace.NewTracerProvider(), noop.NewMeterProvider())
+	o := New(Inbound, nil, nooptrace.NewTracerProvider(), noop.NewMeterProvider())
 	ctx := t.Context()
 	d := &store.Delivery{Queue: "inbox", Destination: "billing", Token: 1, Record: &store.Record{}}
 	a := &store.Attempt{Outcome: store.OutcomeFailed, Class: "timeout"}
