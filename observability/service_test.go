@@ -250,7 +250,13 @@ func (s *service) traffic(wait func()) {
 type fallible struct {
 	store.Store
 	failing atomic.Bool
+	pages   atomic.Int64                               // of figures that were read
 	settles atomic.Pointer[func(*store.Results) error] // what else becomes of a settle
+}
+
+func (f *fallible) Stats(ctx context.Context, queue, after string, limit int) ([]store.Stats, string, error) {
+	f.pages.Add(1)
+	return f.Store.Stats(ctx, queue, after, limit)
 }
 
 func (f *fallible) Commit(ctx context.Context, b *store.Batch) (*store.Results, error) {
