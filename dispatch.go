@@ -58,7 +58,7 @@ type DispatcherConfig struct {
 
 	PerEndpoint int  // attempts at once for one endpoint, in this process; default 8
 	KeepBody    int  // bytes kept of an answer; default 4096, negative: none
-	Propagate   bool // send the traceparent of the event
+	Propagate   bool // send the traceparent of Send's span, else of the event; default: none is sent
 }
 
 // The defaults of a Dispatcher.

@@ -216,7 +216,7 @@ func readAlerts(t testing.TB) []alert {
 	return all
 }
 
-// Each alert says what is wrong and what to do, is on the page, and has a test in
+// Each alert says what is wrong and what to do, is on both pages, and has a test in
 // which it fires and one in which it does not.
 func TestAlerts_Complete(t *testing.T) {
 	raw, err := os.ReadFile("../docs/prometheus-alerts_test.yml")
@@ -250,4 +250,17 @@ func TestAlerts_Complete(t *testing.T) {
 		page = append(page, quoted(row[0])[0])
 	}
 	require.Equal(t, named, page)
+
+	operations, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(operations), "## When an alert fires")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n## ")
+	var explained []string
+	for _, name := range quoted(section) {
+		if strings.HasPrefix(name, "Webhook") {
+			explained = append(explained, name)
+		}
+	}
+	require.ElementsMatch(t, named, explained, "docs/operations.md says of each what to do")
 }

@@ -218,7 +218,7 @@ func (s *service) post(target string, r *webhook.Request) *httptest.ResponseReco
 	return w
 }
 
-// traffic sends what the quickstart sends, and what else is to be seen; in the end
+// traffic sends good and bad requests, as the quickstart does, at known times; in the end
 // everything is processed. It takes some seconds.
 func (s *service) traffic(wait func()) {
 	s.t.Helper()
