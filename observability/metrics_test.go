@@ -75,6 +75,12 @@ func TestMetrics_TellWhatHappened(t *testing.T) {
 			require.Zero(t, lag.Sum)
 		}
 
+		durations = histograms(t, m["webhook.delivery.duration"], to)
+		require.Equal(t, []string{audit, billing, crm, later}, slices.Sorted(maps.Keys(durations)), "what is discarded has none")
+		for name, d := range durations {
+			require.Equal(t, uint64(1), d.Count, "the end of %s alone: a failure and a deferral are none", name)
+		}
+
 		require.Equal(t, map[string]int64{
 			"acme " + (webhook.Secret{Value: acmeSecret}).String():     1,
 			"stripe " + (webhook.Secret{Value: stripeSecret}).String(): 2,

@@ -58,7 +58,7 @@ func TestPrometheus_AnswersEveryQuery(t *testing.T) {
 	for _, panel := range readDashboard(t).Panels {
 		for _, q := range panel.Targets {
 			expr := variables.Replace(q.Expr)
-			assert.EventuallyWithT(t, func(c *assert.CollectT) {
+			require.EventuallyWithT(t, func(c *assert.CollectT) {
 				values, err := p.query(t.Context(), expr)
 				assert.NoError(c, err)
 				assert.NotEmpty(c, values, "no data")
