@@ -41,6 +41,13 @@ func (q *turns) leave(t *ticket) {
 	q.waiting = slices.DeleteFunc(q.waiting, func(other *ticket) bool { return other == t })
 }
 
+// running returns how many have their turn.
+func (s *slots) running() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.turns.running
+}
+
 // ticket is the place of one delivery in the order: first among those of its
 // destination, if that has turns of its own, then among all.
 type ticket struct {
