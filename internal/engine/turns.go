@@ -56,11 +56,10 @@ type ticket struct {
 	granted  chan struct{}
 }
 
-// ticket draws one for destination.
-func (s *slots) ticket(destination string) *ticket {
+// draw makes t a ticket for destination, behind those that were drawn before.
+func (s *slots) draw(t *ticket, destination string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &ticket{}
 	if sh := s.serves[destination]; sh != nil {
 		t.own = sh.turns
 	}
@@ -73,7 +72,6 @@ func (s *slots) ticket(destination string) *ticket {
 	if !t.may {
 		t.granted = make(chan struct{})
 	}
-	return t
 }
 
 // begin waits until t may run, and returns whether it may: false if stop is closed
