@@ -24,7 +24,7 @@ fmt: ## format every module with gofumpt
 fuzz: ## run each fuzz target for FUZZTIME=1m
 	@scripts/fuzz $(FUZZTIME)
 
-bench: ## compare with a bare handler and client, a plain file and a peer: eight minutes, needs wrk and gcc
+bench: ## compare with a bare handler and client, a plain file and a peer: ten minutes, needs wrk and gcc
 	@cd bench && go run .
 
 tidy: ## go mod tidy in every module, and go.work.sum anew

@@ -59,7 +59,7 @@ type DispatcherConfig struct {
 
 	PerEndpoint int  // attempts at once for one endpoint, in this process; default 8
 	KeepBody    int  // bytes kept of an answer, of the 65,536 that are read at most; default 4096, negative: none
-	Propagate   bool // send the traceparent of the event
+	Propagate   bool // send the traceparent of Send's span, else of the event; default: none is sent
 }
 
 // The defaults of a Dispatcher.
@@ -126,7 +126,7 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 		return nil, err
 	}
 	d := &Dispatcher{
-		st: st, c: c, obs: c.Queue.Telemetry.observer(), limit: map[string]int{},
+		st: st, c: c, obs: c.Queue.Telemetry.sender(), limit: map[string]int{},
 		client: post.New(post.Config{Rules: rules, Keep: c.KeepBody}),
 	}
 	if list, ok := c.Endpoints.(EndpointList); ok {
@@ -137,6 +137,7 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 	ec := c.Queue.engine(func() map[string]int { return nil })
 	ec.Other = d.concurrency
 	d.engine = engine.New(st, ec, d.attempt, d.obs)
+	d.obs.Sender(c.Queue.Name)
 	return d, nil
 }
 
@@ -242,44 +243,100 @@ func (d *Dispatcher) Send(ctx context.Context, events ...Event) ([]Stored, error
 	if err := store.InTransaction(ctx); err != nil {
 		return nil, fmt.Errorf("webhook: send: %w: use SendIn", err)
 	}
-	if d.engine.Full(ctx) {
-		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, ErrQueueFull)
-	}
-	start := time.Now()
-	adds, kept, err := d.adds(ctx, nil, events)
-	if err != nil {
-		return nil, err
-	}
-	added, err := d.engine.Add(ctx, adds, kept)
-	if err != nil {
-		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, err)
-	}
-	took := time.Since(start)
-	for k := range added {
-		d.obs.EventSent(ctx, d.c.Queue.Name, adds[k].Record, &added[k], took)
-	}
-	return storedOf(adds, added), nil
+	return d.sends(ctx, events, func(ctx context.Context) ([]store.Add, []store.Added, error) {
+		if d.engine.Full(ctx) {
+			return nil, nil, d.failed(ErrQueueFull)
+		}
+		start := time.Now()
+		adds, kept, err := d.adds(ctx, nil, events)
+		if err != nil {
+			return nil, nil, err
+		}
+		added, err := d.engine.Add(ctx, adds, kept)
+		if err != nil {
+			return nil, nil, d.failed(err)
+		}
+		took := time.Since(start)
+		for k := range added {
+			d.obs.EventSent(ctx, d.c.Queue.Name, adds[k].Record, &added[k], took)
+		}
+		return adds, added, nil
+	})
 }
 
 // SendIn is Send as part of the transaction w: what the caller commits is sent,
 // exactly once to each endpoint, and of what is rolled back nothing is. ErrMalformed
 // and ErrQueueFull come before any statement.
 func (d *Dispatcher) SendIn(ctx context.Context, w store.Tx, events ...Event) ([]Stored, error) {
-	if d.engine.WasFull() {
-		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, ErrQueueFull)
+	return d.sends(ctx, events, func(ctx context.Context) ([]store.Add, []store.Added, error) {
+		if d.engine.WasFull() {
+			return nil, nil, d.failed(ErrQueueFull)
+		}
+		adds, _, err := d.adds(ctx, w, events)
+		if err != nil {
+			return nil, nil, err
+		}
+		res, err := w.Write(ctx, &store.Batch{Adds: adds})
+		if err != nil {
+			return nil, nil, d.failed(err)
+		}
+		if len(res.Adds) != len(adds) {
+			return nil, nil, d.failed(errors.New("the store forgot to answer an add"))
+		}
+		return adds, res.Adds, nil
+	})
+}
+
+// sends stores events by add, in a span to which their attempts are linked.
+func (d *Dispatcher) sends(
+	ctx context.Context, events []Event, add func(context.Context) ([]store.Add, []store.Added, error),
+) ([]Stored, error) {
+	from := ""
+	if len(events) > 0 {
+		from = events[0].Headers.Get("Traceparent")
 	}
-	adds, _, err := d.adds(ctx, w, events)
-	if err != nil {
+	ctx, sending := d.obs.Send(ctx, d.c.Queue.Name, len(events), from)
+	// Deferred, since Endpoints.Match is the host's, and may panic.
+	reason, err := "panic", error(nil)
+	var adds []store.Add
+	var added []store.Added
+	defer func() { sending.End(ctx, len(events), adds, added, reason, err) }()
+	adds, added, err = add(ctx)
+	if reason = reasonNotSent(ctx, err); err != nil {
 		return nil, err
 	}
-	res, err := w.Write(ctx, &store.Batch{Adds: adds})
-	if err != nil {
-		return nil, fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, err)
+	return storedOf(adds, added), nil
+}
+
+// failed says what err kept from being sent.
+func (d *Dispatcher) failed(err error) error {
+	return fmt.Errorf("webhook: send to queue %q: %w", d.c.Queue.Name, err)
+}
+
+// unmatched is an event whose endpoints could not be found out.
+type unmatched struct{ err error }
+
+func (u *unmatched) Error() string { return "find its endpoints: " + u.err.Error() }
+func (u *unmatched) Unwrap() error { return u.err }
+
+// reasonNotSent is why nothing was sent, in a word; empty where err is nil.
+func reasonNotSent(ctx context.Context, err error) (reason string) {
+	var match *unmatched
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, ErrQueueFull):
+		reason = "queue_full"
+	case errors.Is(err, ErrMalformed):
+		reason = "malformed"
+	case ctx.Err() != nil:
+		reason = "canceled" // by the caller: the store need not be ill
+	case errors.As(err, &match):
+		reason = "endpoints"
+	default:
+		reason = "store"
 	}
-	if len(res.Adds) != len(adds) {
-		return nil, fmt.Errorf("webhook: send to queue %q: the store forgot to answer an add", d.c.Queue.Name)
-	}
-	return storedOf(adds, res.Adds), nil
+	return reason
 }
 
 // adds returns the writes that store events. All are looked at before the first
@@ -297,7 +354,7 @@ func (d *Dispatcher) adds(ctx context.Context, w store.Tx, events []Event) (adds
 		to := e.To
 		if len(to) == 0 {
 			if to, err = d.c.Endpoints.Match(ctx, w, e); err != nil {
-				return nil, nil, fmt.Errorf("webhook: send event %d: find its endpoints: %w", k, err)
+				return nil, nil, fmt.Errorf("webhook: send event %d: %w", k, &unmatched{err})
 			}
 			if err := checkIDs(to); err != nil {
 				return nil, nil, fmt.Errorf("webhook: send event %d: %w", k, err)

@@ -17,9 +17,11 @@ import (
 // attempt follows. Refused requests are records at WARN (limited in rate, with a
 // count of those left out), dead letters at ERROR, the rest is DEBUG. Every attempt
 // is a span "process NAME", the root of a trace of its own, which is linked to the
-// span of the request that brought the event, or to the sender's traceparent. What
-// is measured is listed in docs/observability.md. Nothing of it holds a payload, a
-// secret or a signature.
+// span of the request that brought the event, or to the sender's traceparent. Of a
+// Dispatcher each Send is a span "send QUEUE" below the caller's, and its attempts,
+// "process QUEUE", are linked to it. What is measured is listed in
+// docs/observability.md. Nothing of it holds a payload, a secret or a signature, and
+// no metric an endpoint.
 //
 // The global providers may be set later, by otel.SetTracerProvider and
 // otel.SetMeterProvider; what came before is not measured.
@@ -29,4 +31,11 @@ type Telemetry struct {
 	Meter  metric.MeterProvider
 }
 
-func (t Telemetry) observer() *observe.Observer { return observe.New(t.Logger, t.Tracer, t.Meter) }
+func (t Telemetry) observer() *observe.Observer {
+	return observe.New(observe.Inbound, t.Logger, t.Tracer, t.Meter)
+}
+
+// sender is the observer of what is sent.
+func (t Telemetry) sender() *observe.Observer {
+	return observe.New(observe.Outbound, t.Logger, t.Tracer, t.Meter)
+}

@@ -43,7 +43,11 @@ func (ep *Endpoint) signers() []string {
 
 // usable returns the secrets that are valid at that time.
 func (ep *Endpoint) usable(at time.Time) []Secret {
-	return slices.DeleteFunc(slices.Clone(ep.Secrets), func(s Secret) bool { return !s.usable(at) })
+	unusable := func(s Secret) bool { return !s.usable(at) }
+	if !slices.ContainsFunc(ep.Secrets, unusable) {
+		return ep.Secrets
+	}
+	return slices.DeleteFunc(slices.Clone(ep.Secrets), unusable)
 }
 
 // standardKeys signs by Standard Webhooks, v1 and v1a:
@@ -103,7 +107,10 @@ func (d *Dispatcher) attempt(ctx context.Context, dl *store.Delivery, event any,
 
 // send asks for the endpoint, and posts the event to it.
 func (s *sending) send(ctx context.Context, event any) error {
-	d := s.d
+	d, whole, start := s.d, ctx, time.Now()
+	// A host's table may hang. What is the endpoint's own time begins after it.
+	ctx, cancel := engine.Within(whole, d.c.Queue.Timeout)
+	defer func() { cancel() }()
 	ep, err := s.find(ctx)
 	if err != nil {
 		return err
@@ -119,8 +126,10 @@ func (s *sending) send(ctx context.Context, event any) error {
 	if timeout <= 0 {
 		timeout = d.c.Queue.Timeout
 	}
-	ctx, cancel := engine.Within(ctx, timeout)
-	defer cancel()
+	if timeout != d.c.Queue.Timeout || time.Since(start) > timeout/100 { // else it is the same, near enough
+		cancel()
+		ctx, cancel = engine.Within(whole, timeout)
+	}
 	r, err := s.request(ctx)
 	if err != nil {
 		return err
@@ -133,12 +142,9 @@ func (s *sending) send(ctx context.Context, event any) error {
 	return s.verdict()
 }
 
-// find asks for the endpoint, within the time of an attempt that is not the
-// endpoint's own: a host's table may hang.
+// find asks for the endpoint.
 func (s *sending) find(ctx context.Context) (Endpoint, error) {
 	id := s.delivery.Destination
-	ctx, cancel := engine.Within(ctx, s.d.c.Queue.Timeout)
-	defer cancel()
 	ep, err := s.d.c.Endpoints.Endpoint(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):

@@ -10,6 +10,8 @@ require (
 	github.com/surehook/webhook v0.0.0
 	github.com/surehook/webhook/store/sqlite v0.0.0
 	github.com/svix/svix-webhooks v1.44.0
+	go.opentelemetry.io/otel/sdk v1.47.0
+	go.opentelemetry.io/otel/sdk/metric v1.47.0
 	maragu.dev/goqite v0.4.0
 )
 

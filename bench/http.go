@@ -31,6 +31,10 @@ func measureHTTP(ctx context.Context, p plan) error {
 	if _, err := exec.LookPath("wrk"); err != nil {
 		return fmt.Errorf("the load generator is not installed (Debian: apt-get install wrk): %w", err)
 	}
+	var err error
+	if p.plain, err = buildPlain(ctx, p.dir); err != nil {
+		return err
+	}
 	measured := map[string][]round{}
 	for i := range p.rounds {
 		// Signed anew for each round: their time must not be stale.
@@ -60,7 +64,7 @@ func measureHTTP(ctx context.Context, p plan) error {
 
 // measureRow runs one round in a fresh process and folder.
 func measureRow(ctx context.Context, p plan, r row, l load, profile string) (m round, err error) {
-	s, err := startServer(ctx, p.dir, r, profile)
+	s, err := startServer(ctx, p, r, profile)
 	if err != nil {
 		return m, err
 	}
@@ -120,6 +124,7 @@ func printRows(p plan, measured map[string][]round) {
 	}
 	w.Flush()
 	fmt.Println()
+	printInstruments(measured)
 	for _, r := range rows {
 		fmt.Printf("  %-12s  %s\n", r.name, r.what)
 	}

@@ -2,7 +2,8 @@
 // one machine:
 //
 //   - over HTTP, under the load of wrk: a handler that only verifies, one that
-//     also appends to a file, and an Inbox on SQLite and in memory;
+//     also appends to a file, and an Inbox on SQLite and in memory; that on SQLite
+//     also built without instruments, and with OpenTelemetry's SDK;
 //   - without HTTP: the full cycle of an event, add → handler → processed, on
 //     SQLite, beside the queue library goqite;
 //   - outbound: the full cycle of a delivery, Send → post → processed, on SQLite
@@ -14,7 +15,7 @@
 // Figures of one machine say little, their ratios more: rounds are interleaved,
 // each in a process and a folder of its own, and the tables show medians.
 //
-//	make bench                        # all of it, about eight minutes
+//	make bench                        # all of it, about ten minutes
 //	cd bench && go run . -only cycle
 //	cd bench && go run . -only http -rounds 1 -profile /tmp
 //	cd bench && go run . -only claim -rounds 3
@@ -44,6 +45,7 @@ type plan struct {
 	dir     string // for everything that is written; on the disk to be measured
 	only    string
 	profile string
+	plain   string // this program, built without instruments
 	rounds  int
 	window  time.Duration
 

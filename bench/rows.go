@@ -32,6 +32,7 @@ var key, _ = base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"
 type row struct {
 	name, what string
 	ours       bool // keeps the events and handles them afterwards
+	plain      bool // runs in the program that is built without instruments
 	open       func(ctx context.Context, dir string) (*receiver, error)
 }
 
@@ -39,9 +40,18 @@ type row struct {
 var rows = []row{
 	{name: "bare", what: "reads the body, verifies, answers", open: openBare},
 	{name: "file", what: "… and appends to a file, group commit, fdatasync", open: openFile},
-	{name: "ours-sqlite", what: "Verify and Receive on SQLite, handler running, logging to a file", ours: true, open: openSQLite},
-	{name: "ours-memory", what: "the same on the memory store", ours: true, open: openMemory},
+	{name: rowPlain, what: "the next, but that nothing can be measured: the library is built without instruments", ours: true, plain: true, open: openSQLite},
+	{name: rowSQLite, what: "Verify and Receive on SQLite, handler running, logging to a file; nobody asks for metrics", ours: true, open: openSQLite},
+	{name: rowSDK, what: "the same with OpenTelemetry's SDK: all metrics, collected each second, and a span for every attempt", ours: true, open: openSDK},
+	{name: "ours-memory", what: "ours-sqlite, but on the memory store", ours: true, open: openMemory},
 }
+
+// The rows that are compared for what instruments cost.
+const (
+	rowPlain  = "ours-plain"
+	rowSQLite = "ours-sqlite"
+	rowSDK    = "ours-sdk"
+)
 
 // receiver is a row that has been opened.
 type receiver struct {
@@ -130,24 +140,30 @@ func openFile(_ context.Context, dir string) (*receiver, error) {
 	}, nil
 }
 
+// Without Telemetry.Meter and Tracer the global providers are asked, which nobody
+// has set.
 func openSQLite(ctx context.Context, dir string) (*receiver, error) {
+	return openSQLiteWith(ctx, dir, webhook.Telemetry{})
+}
+
+func openSQLiteWith(ctx context.Context, dir string, telemetry webhook.Telemetry) (*receiver, error) {
 	st, err := sqlite.Open(ctx, filepath.Join(dir, "webhooks.db"), sqlite.Config{})
 	if err != nil {
 		return nil, err
 	}
-	return openInbox(ctx, dir, st)
+	return openInbox(ctx, dir, st, telemetry)
 }
 
 func openMemory(ctx context.Context, dir string) (*receiver, error) {
-	return openInbox(ctx, dir, memory.New())
+	return openInbox(ctx, dir, memory.New(), webhook.Telemetry{})
 }
 
-func openInbox(ctx context.Context, dir string, st store.Store) (*receiver, error) {
+func openInbox(ctx context.Context, dir string, st store.Store, telemetry webhook.Telemetry) (*receiver, error) {
 	logFile, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}
-	telemetry := webhook.Telemetry{Logger: slog.New(slog.NewJSONHandler(logFile, nil))}
+	telemetry.Logger = slog.New(slog.NewJSONHandler(logFile, nil))
 
 	inbox, err := webhook.NewInbox(st, webhook.InboxConfig{Queue: webhook.QueueConfig{Telemetry: telemetry}})
 	if err != nil {

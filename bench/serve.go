@@ -92,12 +92,15 @@ type server struct {
 }
 
 // startServer runs r in a process and a new folder of its own.
-func startServer(ctx context.Context, parent string, r row, profile string) (*server, error) {
-	self, err := os.Executable()
+func startServer(ctx context.Context, p plan, r row, profile string) (*server, error) {
+	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(parent, r.name+"-")
+	if r.plain {
+		program = p.plain
+	}
+	dir, err := os.MkdirTemp(p.dir, r.name+"-")
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +108,7 @@ func startServer(ctx context.Context, parent string, r row, profile string) (*se
 	if profile != "" {
 		args = append(args, "-profile", filepath.Join(profile, r.name+".prof"))
 	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 )
@@ -106,7 +107,7 @@ func TestDashboard_Structure(t *testing.T) {
 	}
 }
 
-// Every metric that a panel or an alert names is one that is emitted, and every
+// Every metric that a panel or an alert names is one that the quickstart emits, and every
 // one that is emitted is on the dashboard, but for the one that has a histogram
 // beside it.
 func TestDashboard_NamesWhatIsEmitted(t *testing.T) {
@@ -141,18 +142,18 @@ func TestDashboard_NamesWhatIsEmitted(t *testing.T) {
 	}
 }
 
-// exported returns the names under which Prometheus knows the metrics of the page,
-// which are those that are emitted, with what each belongs to.
+// exported returns the names under which Prometheus knows the metrics that the
+// quickstart emits, with what each belongs to.
 func exported(t testing.TB) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	for _, m := range pageMetrics(t) {
-		if m.kind != "histogram" {
-			all[m.prometheus] = m.prometheus
+	for name, family := range quickstart(t).scraped(t) {
+		if family.GetType() != dto.MetricType_HISTOGRAM {
+			all[name] = name
 			continue
 		}
 		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
-			all[m.prometheus+suffix] = m.prometheus
+			all[name+suffix] = name
 		}
 	}
 	return all
@@ -215,7 +216,7 @@ func readAlerts(t testing.TB) []alert {
 	return all
 }
 
-// Each alert says what is wrong and what to do, is on the page, and has a test in
+// Each alert says what is wrong and what to do, is on both pages, and has a test in
 // which it fires and one in which it does not.
 func TestAlerts_Complete(t *testing.T) {
 	raw, err := os.ReadFile("../docs/prometheus-alerts_test.yml")
@@ -249,4 +250,17 @@ func TestAlerts_Complete(t *testing.T) {
 		page = append(page, quoted(row[0])[0])
 	}
 	require.Equal(t, named, page)
+
+	operations, err := os.ReadFile("../docs/operations.md")
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(operations), "## When an alert fires")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n## ")
+	var explained []string
+	for _, name := range quoted(section) {
+		if strings.HasPrefix(name, "Webhook") {
+			explained = append(explained, name)
+		}
+	}
+	require.ElementsMatch(t, named, explained, "docs/operations.md says of each what to do")
 }

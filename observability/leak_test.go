@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -121,6 +122,51 @@ func TestLeak(t *testing.T) {
 		emitted := s.emitted() + answers.String()
 		for _, want := range []string{"webhook_received_events_total", "process panics", "webhook delivery dead", "panics with string", "order.paid"} {
 			require.Contains(t, emitted, want, "it is not looked at")
+		}
+		for _, secret := range secrets {
+			require.NotContains(t, emitted, secret)
+		}
+	})
+}
+
+// TestLeak_Outbound has marked values sent to an endpoint that is marked itself.
+func TestLeak_Outbound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := start(t)
+		key := "whsec_" + base64.StdEncoding.EncodeToString([]byte(markedSecret))
+		failing := func() (int, error) {
+			return 0, &url.Error{Op: "Post", URL: "https://failing.example/" + markedBearer, Err: io.ErrUnexpectedEOF}
+		}
+		net := &network{answers: map[string]func() (int, error){"failing": failing}}
+		endpoint := func(id string) webhook.Endpoint {
+			return webhook.Endpoint{
+				ID: id, URL: "https://" + id + ".example/" + markedBearer + "?token=" + markedCookie,
+				Secrets: []webhook.Secret{{Value: key}}, Headers: http.Header{"Authorization": {"Bearer " + markedBearer}},
+			}
+		}
+		out := s.dispatch(net, func(c *webhook.DispatcherConfig) {
+			c.Endpoints = webhook.EndpointList{endpoint("fine"), endpoint("failing")}
+			c.Propagate = true
+		})
+		ctx, caller := s.tracer.Start(t.Context(), "book an invoice")
+		_, err := out.Send(ctx, webhook.Event{
+			Type: "invoice.booked", Body: []byte(markedPayload), Headers: http.Header{"X-Shop": {markedCookie}},
+		})
+		require.NoError(t, err)
+		_, err = out.Send(ctx, webhook.Event{ID: "a.b", Body: []byte(markedPayload)})
+		require.Error(t, err)
+		caller.End()
+		pass(time.Hour)()
+		emitted := s.emitted() + err.Error()
+		for _, want := range []string{"send outbox", "process outbox", "webhook delivery dead", "webhook delivery processed", "invoice.booked"} {
+			require.Contains(t, emitted, want, "it is not looked at")
+		}
+		secrets := []string{markedPayload, markedSecret, base64.StdEncoding.EncodeToString([]byte(markedSecret)), markedBearer, markedCookie}
+		for _, header := range net.headers {
+			require.Equal(t, "Bearer "+markedBearer, header.Get("Authorization"))
+			_, mac, _ := strings.Cut(header.Get("Webhook-Signature"), ",")
+			require.NotEmpty(t, mac)
+			secrets = append(secrets, mac)
 		}
 		for _, secret := range secrets {
 			require.NotContains(t, emitted, secret)

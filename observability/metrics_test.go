@@ -31,33 +31,6 @@ func pass(d time.Duration) func() {
 	}
 }
 
-// Every metric that the page names is emitted as it says, and no other.
-func TestMetrics_AsThePageSays(t *testing.T) {
-	want := pageMetrics(t)
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t)
-		s.traffic(pass(5 * time.Second))
-		got := map[string]documented{}
-		for name, m := range s.collect() {
-			got[name] = documented{prometheus: want[name].prometheus, kind: kindOf(t, m), unit: m.Unit, attributes: keysOf(m)}
-		}
-		require.Equal(t, want, got)
-
-		families, err := s.registry.Gather()
-		require.NoError(t, err)
-		var exported, named []string
-		for _, f := range families {
-			if f.GetName() != "target_info" { // the SDK's own, of the program
-				exported = append(exported, f.GetName())
-			}
-		}
-		for _, d := range want {
-			named = append(named, d.prometheus)
-		}
-		require.ElementsMatch(t, named, exported)
-	})
-}
-
 // What happened can be read off the metrics: each event, each attempt, how long it
 // took, and what failed.
 func TestMetrics_TellWhatHappened(t *testing.T) {
@@ -100,6 +73,12 @@ func TestMetrics_TellWhatHappened(t *testing.T) {
 		for name, lag := range lags {
 			require.Equal(t, uint64(1), lag.Count, "first attempts of %s: a retry and a redriven one are none", name)
 			require.Zero(t, lag.Sum)
+		}
+
+		durations = histograms(t, m["webhook.delivery.duration"], to)
+		require.Equal(t, []string{audit, billing, crm, later}, slices.Sorted(maps.Keys(durations)), "what is discarded has none")
+		for name, d := range durations {
+			require.Equal(t, uint64(1), d.Count, "the end of %s alone: a failure and a deferral are none", name)
 		}
 
 		require.Equal(t, map[string]int64{

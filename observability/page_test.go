@@ -12,12 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
 // documented is what the page says of a metric.
@@ -79,50 +75,6 @@ func pageMetrics(t testing.TB) map[string]documented {
 	return all
 }
 
-// kindOf returns the page's word for the kind of a metric.
-func kindOf(t testing.TB, m metricdata.Metrics) string {
-	t.Helper()
-	switch d := m.Data.(type) {
-	case metricdata.Sum[int64]:
-		if d.IsMonotonic {
-			return "counter"
-		}
-		return "up-down counter, observed"
-	case metricdata.Gauge[float64]:
-		return "gauge, observed"
-	case metricdata.Histogram[float64]:
-		return "histogram"
-	default:
-		t.Fatalf("%s is %T", m.Name, m.Data)
-		return ""
-	}
-}
-
-// keysOf returns the keys of all attributes of a metric.
-func keysOf(m metricdata.Metrics) []string {
-	keys := map[string]bool{}
-	note := func(set attribute.Set) {
-		for _, kv := range set.ToSlice() {
-			keys[string(kv.Key)] = true
-		}
-	}
-	switch d := m.Data.(type) {
-	case metricdata.Sum[int64]:
-		for _, p := range d.DataPoints {
-			note(p.Attributes)
-		}
-	case metricdata.Gauge[float64]:
-		for _, p := range d.DataPoints {
-			note(p.Attributes)
-		}
-	case metricdata.Histogram[float64]:
-		for _, p := range d.DataPoints {
-			note(p.Attributes)
-		}
-	}
-	return slices.Sorted(maps.Keys(keys))
-}
-
 // The types of errors are those of the page, in the code and in what is emitted.
 func TestPage_ErrorTypes(t *testing.T) {
 	page := map[string]bool{}
@@ -146,7 +98,8 @@ func TestPage_ErrorTypes(t *testing.T) {
 			causes += known(spec.Values...)
 		}
 	})
-	for _, file := range []string{"../inbox.go", "../forward.go"} {
+	for _, file := range []string{"../inbox.go", "../forward.go", "../dispatch.go"} {
+		before := reasons
 		inspect(t, file, func(n ast.Node) {
 			if set, ok := n.(*ast.AssignStmt); ok {
 				if of, ok := set.Lhs[0].(*ast.Ident); ok && of.Name == "reason" {
@@ -154,7 +107,14 @@ func TestPage_ErrorTypes(t *testing.T) {
 				}
 			}
 		})
+		require.Greater(t, reasons, before+2, "%s: they were not found", file)
 	}
+	posts := 0
+	inspect(t, "../internal/post/class.go", func(n ast.Node) {
+		if spec, ok := n.(*ast.ValueSpec); ok && len(spec.Names) == 1 {
+			posts += known(spec.Values...)
+		}
+	})
 	inspect(t, "../process.go", func(n ast.Node) {
 		if f, ok := n.(*ast.FuncDecl); ok && f.Name.Name == "class" {
 			ast.Inspect(f, func(n ast.Node) bool {
@@ -165,27 +125,13 @@ func TestPage_ErrorTypes(t *testing.T) {
 			})
 		}
 	})
-	require.Equal(t, []bool{true, true, true}, []bool{causes > 10, reasons > 7, classes > 3}, "they were not found: %d, %d, %d", causes, reasons, classes)
-	synctest.Test(t, func(t *testing.T) {
-		s := start(t)
-		s.traffic(pass(5 * time.Second))
-		for _, m := range s.collect() {
-			for _, p := range points(m) {
-				if v, ok := p.Value("error.type"); ok {
-					require.Contains(t, page, v.AsString(), m.Name)
-				}
-			}
-		}
-	})
-}
-
-func points(m metricdata.Metrics) (sets []attribute.Set) {
-	if sum, ok := m.Data.(metricdata.Sum[int64]); ok {
-		for _, p := range sum.DataPoints {
-			sets = append(sets, p.Attributes)
+	require.Equal(t, []bool{true, true, true, true}, []bool{causes > 10, reasons > 12, classes > 3, posts > 11},
+		"they were not found: %d, %d, %d, %d", causes, reasons, classes, posts)
+	for _, i := range quickstart(t).instruments(t) {
+		for _, value := range i.Attributes["error.type"] {
+			require.Contains(t, page, value, i.Name)
 		}
 	}
-	return sets
 }
 
 // Every message of a log record is in the page's table, and no other.

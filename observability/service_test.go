@@ -218,7 +218,7 @@ func (s *service) post(target string, r *webhook.Request) *httptest.ResponseReco
 	return w
 }
 
-// traffic sends what the quickstart sends, and what else is to be seen; in the end
+// traffic sends good and bad requests, as the quickstart does, at known times; in the end
 // everything is processed. It takes some seconds.
 func (s *service) traffic(wait func()) {
 	s.t.Helper()
@@ -250,7 +250,13 @@ func (s *service) traffic(wait func()) {
 type fallible struct {
 	store.Store
 	failing atomic.Bool
+	pages   atomic.Int64                               // of figures that were read
 	settles atomic.Pointer[func(*store.Results) error] // what else becomes of a settle
+}
+
+func (f *fallible) Stats(ctx context.Context, queue, after string, limit int) ([]store.Stats, string, error) {
+	f.pages.Add(1)
+	return f.Store.Stats(ctx, queue, after, limit)
 }
 
 func (f *fallible) Commit(ctx context.Context, b *store.Batch) (*store.Results, error) {

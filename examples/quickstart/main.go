@@ -5,6 +5,7 @@
 // out otherwise than promised.
 //
 //	go run ./examples/quickstart        # -v shows the log, -keep keeps the files
+//	go run ./examples/quickstart -for 1m # goes on afterwards, for whoever looks on
 package main
 
 import (
@@ -17,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -27,12 +29,15 @@ import (
 func main() {
 	verbose := flag.Bool("v", false, "show the log")
 	keep := flag.Bool("keep", false, "keep the database and the log")
+	more := flag.Duration("for", 0, "go on sending for so long when all is told, or until it is interrupted")
 	flag.Parse()
 	if dir := os.Getenv(envCrash); dir != "" {
 		crash(dir) // the child: see crash.go
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	err := run(ctx, *verbose, *keep)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+*more)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	err := run(ctx, *verbose, *keep, *more)
+	stop()
 	cancel()
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "\nquickstart: %v\n", err)
@@ -40,7 +45,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, verbose, keep bool) (err error) {
+func run(ctx context.Context, verbose, keep bool, more time.Duration) (err error) {
 	dir, err := os.MkdirTemp("", "webhook-quickstart-")
 	if err != nil {
 		return err
@@ -105,13 +110,21 @@ func run(ctx context.Context, verbose, keep bool) (err error) {
 	if err := r.account(ctx, svc.inbox.Queue()); err != nil {
 		return err
 	}
-	if err := r.sendOut(ctx, svc.st, webhook.Telemetry{Logger: logger}); err != nil {
+	out, err := startSending(ctx, svc.st, webhook.Telemetry{Logger: logger})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.stop()) }()
+	if err := r.sendOut(ctx, out); err != nil {
 		return err
 	}
 	if keep {
 		fmt.Printf("\nKept: %s\n", dir)
 	}
-	return r.verdict()
+	if err := r.verdict(); err != nil || more == 0 {
+		return err
+	}
+	return goOn(ctx, svc, out, more)
 }
 
 // the handlers, by the names that are stored with each delivery.

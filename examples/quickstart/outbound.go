@@ -30,52 +30,72 @@ type subscriber struct {
 	seen     atomic.Int64
 }
 
-// sendOut sends one event to three subscribers, from the store that has the inbox.
-func (r *report) sendOut(ctx context.Context, st *sqlite.Store, telemetry webhook.Telemetry) (err error) {
-	subscribers := []*subscriber{
+// outbox is what a program that sends webhooks consists of, and those to whom it
+// sends them.
+type outbox struct {
+	*webhook.Dispatcher
+	subscribers []*subscriber
+
+	end     context.CancelFunc
+	drained chan error
+}
+
+// startSending runs a dispatcher on the store that has the inbox, and three
+// subscribers.
+func startSending(ctx context.Context, st *sqlite.Store, telemetry webhook.Telemetry) (*outbox, error) {
+	out := &outbox{drained: make(chan error, 1), subscribers: []*subscriber{
 		{name: "steady", answers: []int{204}, wanted: "processed: processed", why: "signed for it by Standard Webhooks"},
 		{name: "busy", answers: []int{503, 204}, wanted: "processed: deferred, processed", why: "Retry-After: 1 is obeyed, and costs no attempt"},
 		{name: "gone", answers: []int{410}, wanted: "dead: failed", why: "not called again, until somebody resumes it"},
-	}
+	}}
 	var endpoints webhook.EndpointList
-	for _, s := range subscribers {
+	for _, s := range out.subscribers {
 		if err := s.serve(ctx, telemetry); err != nil {
-			return err
+			return nil, err
 		}
-		defer s.srv.Close()
 		endpoints = append(endpoints, s.endpoint)
 	}
-	out, err := webhook.NewDispatcher(st, webhook.DispatcherConfig{
+	var err error
+	out.Dispatcher, err = webhook.NewDispatcher(st, webhook.DispatcherConfig{
 		Endpoints: endpoints,
 		Guard:     webhook.Guard{Development: true}, // http and loopback; a service leaves it out
 		Queue:     webhook.QueueConfig{Telemetry: telemetry},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- webhook.Run(running, out) }()
-	defer func() {
-		stop()
-		err = errors.Join(err, <-ended)
-	}()
+	ctx, out.end = context.WithCancel(ctx)
+	go func() { out.drained <- webhook.Run(ctx, out) }()
+	return out, nil
+}
 
+// stop ends the dispatcher, and then the subscribers.
+func (out *outbox) stop() error {
+	out.end()
+	err := <-out.drained
+	for _, s := range out.subscribers {
+		err = errors.Join(err, s.srv.Close())
+	}
+	return err
+}
+
+// sendOut sends one event to three subscribers.
+func (r *report) sendOut(ctx context.Context, out *outbox) error {
 	r.section("Outwards: one event for three subscribers")
 	stored, err := out.Send(ctx, webhook.Event{Type: "invoice.booked", Body: []byte(`{"type":"invoice.booked","data":{"amount":4200}}`)})
 	if err != nil {
 		return err
 	}
-	r.expect(stored[0].Deliveries == len(subscribers), "invoice.booked has %d deliveries instead of %d", stored[0].Deliveries, len(subscribers))
+	r.expect(stored[0].Deliveries == len(out.subscribers), "invoice.booked has %d deliveries instead of %d", stored[0].Deliveries, len(out.subscribers))
 	if err := settled(ctx, out.Queue()); err != nil {
 		return err
 	}
-	for _, s := range subscribers {
+	for _, s := range out.subscribers {
 		if err := r.delivered(ctx, out.Queue(), s); err != nil {
 			return err
 		}
 	}
-	r.refused(out)
+	r.refused(ctx, out)
 	return r.held(ctx, out.Queue())
 }
 
@@ -105,12 +125,16 @@ func (r *report) delivered(ctx context.Context, q *webhook.Queue, s *subscriber)
 }
 
 // refused shows what is not called, even in development.
-func (r *report) refused(out *webhook.Dispatcher) {
+func (r *report) refused(ctx context.Context, out *outbox) {
 	err := out.Check(webhook.Endpoint{
 		ID: "inner", URL: "http://169.254.169.254/", Secrets: []webhook.Secret{{Value: signature.NewSecret()}},
 	})
 	r.expect(err != nil && strings.Contains(err.Error(), "not a public address"), "the metadata address of a cloud was accepted: %v", err)
 	r.line("%-8s%-10s%-32s%s", "inner", "—", "refused: 169.254.169.254", "no endpoint: the guard is in front of each call, too")
+
+	_, err = out.Send(ctx, webhook.Event{ID: "a.b", Type: "invoice.booked"})
+	r.expect(errors.Is(err, webhook.ErrMalformed), "an id was accepted that no receiver could verify: %v", err)
+	r.line("%-8s%-10s%-32s%s", "all", "—", "refused: the id a.b", "not stored: it would make another signature true")
 }
 
 // held looks up that gone alone is held.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -47,6 +48,13 @@ func (q request) again() request {
 // replayed returns q as somebody captured it, with the id changed.
 func (q request) replayed(id string) request {
 	q.what, q.event.ID = q.what+", another id", id
+	return q
+}
+
+// another returns the nth event that is like q.
+func (q request) another(n int) request {
+	q.event.ID = fmt.Sprint(q.event.ID, "_", n)
+	q.event.Body = bytes.ReplaceAll(q.event.Body, []byte(`"id": "evt_`), fmt.Appendf(nil, `"id": "evt_%d_`, n))
 	return q
 }
 

@@ -111,9 +111,9 @@ func (e *Engine) startBorn(add *store.Add, event any, a *store.Added, from time.
 			e.release(add.To[i].Destination)
 			continue
 		}
-		d := a.Deliveries[i]
+		d := &a.Deliveries[i] // nobody else changes it
 		d.Queue, d.Destination, d.OrderKey, d.Record = e.c.Queue, add.To[i].Destination, add.To[i].OrderKey, add.Record
-		e.start(&d, event, from)
+		e.start(d, event, from)
 	}
 }
 

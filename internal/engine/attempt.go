@@ -21,7 +21,7 @@ func (e *Engine) start(d *store.Delivery, event any, from time.Time) {
 	l := &lease{d: d, event: event, cancel: cancel, from: from, good: from.Add(e.c.Lease)}
 	l.ctx = context.WithValue(ctx, leaseKey{}, l)
 	if !l.suspect() {
-		l.ticket = e.slots.ticket(d.Destination) // here, in the order of the claim
+		e.slots.draw(&l.ticket, d.Destination) // here, in the order of the claim
 	}
 	e.leases.add(l)
 	select {
@@ -80,14 +80,14 @@ func (e *Engine) enter(l *lease) bool {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Second)
 		defer cancel()
-		l.ticket = e.slots.ticket(l.d.Destination)
+		e.slots.draw(&l.ticket, l.d.Destination)
 	}
-	if !e.slots.begin(ctx, l.ticket, e.stopping) {
+	if !e.slots.begin(ctx, &l.ticket, e.stopping) {
 		return false
 	}
 	// Whoever is let in by two doors at once comes through either.
 	if !e.mayStart(l) {
-		e.slots.end(l.ticket)
+		e.slots.end(&l.ticket)
 		return false
 	}
 	return true
@@ -113,7 +113,7 @@ func (e *Engine) mayStart(l *lease) bool {
 func (e *Engine) finish(l *lease, out *Outcome) {
 	l.keep() // the try is over: its lease is renewed until it is settled
 	free := func() {
-		e.slots.end(l.ticket)
+		e.slots.end(&l.ticket)
 		e.slots.done(l.d.Destination, max(time.Since(l.began), 1))
 	}
 	early := e.unsettled.Add(1) <= int64(maxUnsettled*e.c.Concurrency) && out.Hold == nil

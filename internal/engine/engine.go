@@ -119,7 +119,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer e.state.Store(ended)
 	limits := e.c.Limits()
 	e.slots.serve(limits, e.c.Other)
-	defer e.obs.Watch(e.st, e.c.Queue, limits)()
+	defer e.obs.Watch(e.st, e.c.Queue, limits, e.slots.running)()
 	var cancelWork context.CancelCauseFunc
 	e.work, cancelWork = context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelWork(errDrained)

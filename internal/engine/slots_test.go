@@ -22,6 +22,13 @@ func serving(limit int, limits map[string]int) *slots {
 	return s
 }
 
+// drawn draws a ticket.
+func drawn(s *slots, destination string) *ticket {
+	t := &ticket{}
+	s.draw(t, destination)
+	return t
+}
+
 // brought are deliveries that a claim brought, n for a destination.
 func brought(destination string, n int) []store.Delivery {
 	ds := make([]store.Delivery, n)
@@ -188,7 +195,7 @@ func TestTurns_InOrder(t *testing.T) {
 	s := serving(3, map[string]int{"a": 1, "b": 3})
 	var ts []*ticket
 	for _, d := range []string{"a", "a", "a", "b", "b", "b", "b"} {
-		ts = append(ts, s.ticket(d))
+		ts = append(ts, drawn(s, d))
 	}
 	runs := func() (now []int) {
 		for i, ticket := range ts {
@@ -219,7 +226,7 @@ func TestTurns_GrantedWhileGivingUp(t *testing.T) {
 	close(stop)
 	for range 50 { // a select between two that are ready is random
 		s := serving(1, map[string]int{"a": 1})
-		first, second := s.ticket("a"), s.ticket("a")
+		first, second := drawn(s, "a"), drawn(s, "a")
 		s.end(first)
 		require.True(t, s.begin(t.Context(), second, stop))
 		s.end(second)
@@ -291,7 +298,7 @@ func TestSlots_TurnsBoundWhatRuns(t *testing.T) {
 		for i := range 100 {
 			destination := []string{"a", "b"}[i%2]
 			go func() {
-				turn := s.ticket(destination)
+				turn := drawn(s, destination)
 				if !s.begin(t.Context(), turn, nil) {
 					t.Error("nobody stopped it")
 					return
@@ -317,13 +324,13 @@ func TestSlots_BeginGivesUp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := serving(2, map[string]int{"a": 1, "b": 2})
 				for range 2 {
-					require.True(t, s.begin(t.Context(), s.ticket("b"), nil))
+					require.True(t, s.begin(t.Context(), drawn(s, "b"), nil))
 				}
 				ctx, cancel := context.WithCancel(t.Context())
 				stop := make(chan struct{})
 				began := make(chan bool, 2)
 				for range 2 {
-					turn := s.ticket("a")
+					turn := drawn(s, "a")
 					go func() { began <- s.begin(ctx, turn, stop) }()
 				}
 				synctest.Wait()

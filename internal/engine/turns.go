@@ -41,6 +41,13 @@ func (q *turns) leave(t *ticket) {
 	q.waiting = slices.DeleteFunc(q.waiting, func(other *ticket) bool { return other == t })
 }
 
+// running returns how many have their turn.
+func (s *slots) running() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.turns.running
+}
+
 // ticket is the place of one delivery in the order: first among those of its
 // destination, if that has turns of its own, then among all.
 type ticket struct {
@@ -49,11 +56,10 @@ type ticket struct {
 	granted  chan struct{}
 }
 
-// ticket draws one for destination.
-func (s *slots) ticket(destination string) *ticket {
+// draw makes t a ticket for destination, behind those that were drawn before.
+func (s *slots) draw(t *ticket, destination string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &ticket{}
 	if sh := s.serves[destination]; sh != nil {
 		t.own = sh.turns
 	}
@@ -66,7 +72,6 @@ func (s *slots) ticket(destination string) *ticket {
 	if !t.may {
 		t.granted = make(chan struct{})
 	}
-	return t
 }
 
 // begin waits until t may run, and returns whether it may: false if stop is closed

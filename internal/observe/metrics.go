@@ -21,7 +21,9 @@ type instruments struct {
 	matches       metric.Int64Counter
 	process       metric.Float64Histogram
 	consumed      metric.Int64Counter
+	sent          metric.Int64Counter
 	lag           metric.Float64Histogram
+	duration      metric.Float64Histogram
 	retries       metric.Int64Counter
 	dead          metric.Int64Counter
 	storeFailures metric.Int64Counter
@@ -31,8 +33,10 @@ type instruments struct {
 	skews        *made[signedTime, set]
 	secrets      *made[match, set]
 	attempts     *made[ended, set]
+	sends        *made[sent, set]
 	destinations *made[destination, set]
 	standing     *made[standing, set]
+	holds        *made[held, set]
 }
 
 // What metrics are counted by. The texts come from configuration and from lists
@@ -44,8 +48,10 @@ type (
 	signedTime  struct{ source, preset, outcome, direction string }
 	match       struct{ source, preset, secret string }
 	ended       struct{ queue, destination, outcome, errorType string }
-	destination struct{ queue, name string }
+	sent        struct{ queue, outcome, errorType string }
+	destination struct{ queue, name string } // without a name, that of all of an outbound queue
 	standing    struct{ queue, destination, state string }
+	held        struct{ queue, destination, kind string }
 )
 
 func newInstruments(m metric.Meter) *instruments {
@@ -58,7 +64,11 @@ func newInstruments(m metric.Meter) *instruments {
 		process: histogram(m, nameProcessDuration, bucketsProcess, "Duration of processing operation."),
 		consumed: counter(m, nameConsumed, "{message}",
 			"Number of messages that were delivered to the application."),
-		lag:     histogram(m, nameLag, bucketsLag, "Time from the commit of an event to the first attempt of a delivery."),
+		sent: counter(m, nameSent, "{message}",
+			"Number of messages producer attempted to send to the broker."),
+		lag: histogram(m, nameLag, bucketsLag, "Time from the commit of an event to the first attempt of a delivery."),
+		duration: histogram(m, nameDuration, bucketsDuration,
+			"Time from the commit of an event to the end of a delivery that is processed."),
 		retries: counter(m, nameRetries, "{retry}", "Failed attempts after which another was scheduled."),
 		dead:    counter(m, nameDead, "{dead_letter}", "Deliveries that became dead letters."),
 		storeFailures: counter(m, nameStoreFailures, "{failure}",
@@ -69,9 +79,11 @@ func newInstruments(m metric.Meter) *instruments {
 		skews:    sets(signedTime.attributes, signedTime.bounded),
 		secrets:  sets(match.attributes, match.bounded),
 		attempts: sets(ended.attributes, ended.bounded),
+		sends:    sets(sent.attributes, sent.bounded),
 
 		destinations: sets(destination.attributes, destination.bounded),
 		standing:     sets(standing.attributes, standing.bounded),
+		holds:        sets(held.attributes, held.bounded),
 	}
 }
 
@@ -106,8 +118,10 @@ func (k verdict) bounded() verdict         { k.source = other; return k }
 func (k signedTime) bounded() signedTime   { k.source = other; return k }
 func (k match) bounded() match             { k.source, k.secret = other, other; return k }
 func (k ended) bounded() ended             { k.destination = other; return k }
+func (k sent) bounded() sent               { return k } // a queue is configured
 func (k destination) bounded() destination { k.name = other; return k }
 func (k standing) bounded() standing       { k.destination = other; return k }
+func (k held) bounded() held               { k.destination = other; return k }
 
 func (k receipt) attributes() []attribute.KeyValue {
 	return present(attrSource, k.source, attrPreset, k.preset, attrOutcome, k.outcome, attrErrorType, k.errorType)
@@ -130,12 +144,21 @@ func (k ended) attributes() []attribute.KeyValue {
 		attrQueue, k.queue, attrDestination, k.destination, attrOutcome, k.outcome, attrErrorType, k.errorType)
 }
 
+func (k sent) attributes() []attribute.KeyValue {
+	return present(attrSystem, systemWebhook, attrOperation, operationSend,
+		attrQueue, k.queue, attrOutcome, k.outcome, attrErrorType, k.errorType)
+}
+
 func (k destination) attributes() []attribute.KeyValue {
 	return present(attrQueue, k.queue, attrDestination, k.name)
 }
 
 func (k standing) attributes() []attribute.KeyValue {
 	return present(attrQueue, k.queue, attrDestination, k.destination, attrState, k.state)
+}
+
+func (k held) attributes() []attribute.KeyValue {
+	return present(attrQueue, k.queue, attrDestination, k.destination, attrHold, k.kind)
 }
 
 // present returns the attributes of pairs of key and value that have a value.
@@ -198,11 +221,21 @@ func (o *Observer) Checked(ctx context.Context, c Check) {
 	}
 }
 
+// of returns the destination by which d is measured. Endpoints are customers': by
+// the thousand, and nobody's business; of an outbound queue they are measured as
+// one.
+func (o *Observer) of(d *store.Delivery) destination {
+	if o.way == Outbound {
+		return destination{queue: d.Queue}
+	}
+	return destination{d.Queue, d.Destination}
+}
+
 // first measures the lag of d's first attempt, which begins now.
 func (o *Observer) first(ctx context.Context, d *store.Delivery) {
 	if i := o.inst; d.Token == 1 && !d.Received.IsZero() && i.lag.Enabled(ctx) {
 		lag := max(time.Since(d.Received), 0) // the clocks are two
-		i.lag.Record(ctx, lag.Seconds(), i.destinations.of(destination{d.Queue, d.Destination}).record...)
+		i.lag.Record(ctx, lag.Seconds(), i.destinations.of(o.of(d)).record...)
 	}
 }
 
@@ -212,7 +245,7 @@ func (o *Observer) ran(ctx context.Context, d *store.Delivery, a *store.Attempt,
 	if a == nil || !i.consumed.Enabled(ctx) && !i.process.Enabled(ctx) {
 		return
 	}
-	set := i.attempts.of(ended{d.Queue, d.Destination, outcome, errorType})
+	set := i.attempts.of(ended{d.Queue, o.of(d).name, outcome, errorType})
 	i.consumed.Add(ctx, 1, set.add...)
 	i.process.Record(ctx, a.Duration.Seconds(), set.record...)
 }
@@ -222,8 +255,11 @@ func (o *Observer) led(ctx context.Context, d *store.Delivery, to store.State, o
 	i := o.inst
 	switch {
 	case to == store.Queued && outcome == Failed:
-		i.retries.Add(ctx, 1, i.destinations.of(destination{d.Queue, d.Destination}).add...)
+		i.retries.Add(ctx, 1, i.destinations.of(o.of(d)).add...)
 	case to == store.Dead:
-		i.dead.Add(ctx, 1, i.destinations.of(destination{d.Queue, d.Destination}).add...)
+		i.dead.Add(ctx, 1, i.destinations.of(o.of(d)).add...)
+	case to == store.Processed && !d.Received.IsZero() && i.duration.Enabled(ctx):
+		took := max(time.Since(d.Received), 0) // the clocks are two
+		i.duration.Record(ctx, took.Seconds(), i.destinations.of(o.of(d)).record...)
 	}
 }

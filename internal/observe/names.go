@@ -7,11 +7,12 @@ const scope = "github.com/surehook/webhook"
 // follow. Those of messaging are still in development there.
 const schemaURL = "https://opentelemetry.io/schemas/1.43.0"
 
-// Instruments: the first two are the conventions', the rest is this library's.
+// Instruments: the first three are the conventions', the rest is this library's.
 // docs/observability.md has the table.
 const (
 	nameProcessDuration = "messaging.process.duration"
 	nameConsumed        = "messaging.client.consumed.messages"
+	nameSent            = "messaging.client.sent.messages"
 
 	nameReceived      = "webhook.received.events"
 	nameVerify        = "webhook.verify.duration"
@@ -20,8 +21,11 @@ const (
 	nameDeliveries    = "webhook.delivery.count"
 	nameOldest        = "webhook.delivery.oldest.age"
 	nameLag           = "webhook.delivery.lag"
+	nameDuration      = "webhook.delivery.duration"
 	nameRetries       = "webhook.delivery.retries"
 	nameDead          = "webhook.dead_letters"
+	nameActive        = "webhook.active_attempts"
+	nameHolds         = "webhook.hold.count"
 	nameBlocked       = "webhook.blocked_key.count"
 	nameBlockedAge    = "webhook.blocked_key.age"
 	nameStoreFailures = "webhook.store.failures"
@@ -40,6 +44,7 @@ const (
 	attrPreset    = "webhook.preset"
 	attrOutcome   = "webhook.outcome"
 	attrState     = "webhook.state"
+	attrHold      = "webhook.hold.kind"
 	attrDirection = "webhook.clock.direction"
 	attrSecret    = "webhook.secret.id"
 	attrStoreOp   = "webhook.store.operation"
@@ -49,6 +54,8 @@ const (
 const (
 	attrMessageID = "messaging.message.id" // the event's
 	attrBodySize  = "messaging.message.body.size"
+	attrBatch     = "messaging.batch.message_count" // of a Send of several
+	attrHTTP      = "http.response.status_code"     // that answered an attempt
 	attrType      = "webhook.event.type"
 	attrTenant    = "webhook.tenant"
 	attrDelivery  = "webhook.delivery.id"
@@ -59,6 +66,7 @@ const (
 const (
 	systemWebhook    = "webhook"
 	operationProcess = "process" // name and type
+	operationSend    = "send"    // name and type
 )
 
 // Values of attrOutcome, beside the words of KeyStatus.
@@ -96,4 +104,6 @@ var (
 	bucketsSkew = []float64{.5, 1, 2.5, 5, 10, 30, 60, 120, 180, 240, 300, 600, 3600}
 	// From an attempt at once to a night without a worker.
 	bucketsLag = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
+	// From an attempt at once to the last of the default retries, after three days.
+	bucketsDuration = []float64{.005, .025, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 21600, 86400, 259200}
 )

@@ -1,5 +1,5 @@
 // Package observe is the only place that names what is emitted: log records
-// (observe.go), spans (spans.go) and metrics (names.go, metrics.go, queue.go).
+// (observe.go), spans (spans.go, sent.go) and metrics (names.go, metrics.go, queue.go).
 package observe
 
 import (
@@ -59,6 +59,7 @@ const rejectEvery = 10 * time.Second
 
 // Observer emits records, spans and metrics. Safe for concurrent use.
 type Observer struct {
+	way    Direction
 	log    *slog.Logger // nil: slog.Default at each record
 	tracer trace.Tracer
 	meter  metric.Meter
@@ -74,9 +75,9 @@ type rejectKey struct{ source, reason string }
 // rejectCount is how many records were left out since the last.
 type rejectCount struct{ suppressed int }
 
-// New returns an Observer that writes to l, t and m; nil: slog.Default and
-// OpenTelemetry's global providers, which may be set later.
-func New(l *slog.Logger, t trace.TracerProvider, m metric.MeterProvider) *Observer {
+// New returns an Observer of one direction that writes to l, t and m; nil:
+// slog.Default and OpenTelemetry's global providers, which may be set later.
+func New(way Direction, l *slog.Logger, t trace.TracerProvider, m metric.MeterProvider) *Observer {
 	if t == nil {
 		t = otel.GetTracerProvider()
 	}
@@ -85,7 +86,7 @@ func New(l *slog.Logger, t trace.TracerProvider, m metric.MeterProvider) *Observ
 	}
 	meter := m.Meter(scope, metric.WithSchemaURL(schemaURL))
 	return &Observer{
-		log:    l,
+		way: way, log: l,
 		tracer: t.Tracer(scope, trace.WithSchemaURL(schemaURL)),
 		meter:  meter, inst: newInstruments(meter),
 		starts:  newMade(startsOf, destination.bounded),
@@ -111,29 +112,26 @@ func (o *Observer) EventStored(ctx context.Context, queue, preset string, r *sto
 		outcome = Duplicate
 	}
 	o.received(ctx, receipt{r.Source, preset, outcome, ""}, 1)
-	o.stored(ctx, inbound, queue, r, a, secretID, took)
+	o.stored(ctx, queue, r, a, secretID, took)
 }
 
-// EventSent records that an event is stored, to be sent, or was known already.
-func (o *Observer) EventSent(ctx context.Context, queue string, r *store.Record, a *store.Added, took time.Duration) {
-	o.stored(ctx, outbound, queue, r, a, "", took)
-}
+// Direction is the way of events.
+type Direction uint8
 
-// direction is the way of an event.
-type direction uint8
-
+// The directions. Their destinations are handlers, of which a program has some,
+// and endpoints, of which it may have any number.
 const (
-	inbound direction = iota
-	outbound
+	Inbound Direction = iota
+	Outbound
 )
 
 // storedText has the messages of stored by direction.
-var storedText = map[direction]string{
-	inbound:  "webhook event received",
-	outbound: "webhook event to be sent",
+var storedText = map[Direction]string{
+	Inbound:  "webhook event received",
+	Outbound: "webhook event to be sent",
 }
 
-func (o *Observer) stored(ctx context.Context, way direction, queue string, r *store.Record, a *store.Added, secretID string, took time.Duration) {
+func (o *Observer) stored(ctx context.Context, queue string, r *store.Record, a *store.Added, secretID string, took time.Duration) {
 	level := slog.LevelInfo
 	if waiting := func(d store.Delivery) bool { return d.Token == 0 }; len(a.Deliveries) > 0 && !a.Duplicate && !slices.ContainsFunc(a.Deliveries, waiting) {
 		level = slog.LevelDebug
@@ -159,7 +157,7 @@ func (o *Observer) stored(ctx context.Context, way direction, queue string, r *s
 	if a.Changed {
 		attrs = append(attrs, slog.String(KeyReason, "known with another body: the first one stays"))
 	}
-	log.LogAttrs(ctx, level, storedText[way], attrs...)
+	log.LogAttrs(ctx, level, storedText[o.way], attrs...)
 }
 
 // Attempted ends, counts and records a finished attempt of d, as its settle says.

@@ -51,7 +51,13 @@ func TestMade_Concurrent(t *testing.T) {
 
 // What nobody collects costs the span and its context, and nothing else.
 func TestObserver_AllocatesNothing(t *testing.T) {
-	o := New(nil, nooptrace.NewTracerProvider(), noop.NewMeterProvider())
+	for _, way := range []Direction{Inbound, Outbound} {
+		requireNoAllocations(t, New(way, nil, nooptrace.NewTracerProvider(), noop.NewMeterProvider()))
+	}
+}
+
+func requireNoAllocations(t *testing.T, o *Observer) {
+	t.Helper()
 	ctx := t.Context()
 	d := &store.Delivery{Queue: "inbox", Destination: "billing", Token: 1, Record: &store.Record{}}
 	a := &store.Attempt{Outcome: store.OutcomeFailed, Class: "timeout"}
@@ -60,6 +66,8 @@ func TestObserver_AllocatesNothing(t *testing.T) {
 		o.Checked(ctx, Check{Source: "shop", Accepted: true, Secret: "k1", Signed: true})
 		o.ran(ctx, d, a, Failed, "timeout")
 		o.led(ctx, d, store.Queued, Failed)
+		o.led(ctx, d, store.Processed, Processed)
+		o.sent(ctx, sent{"outbox", accepted, ""}, 1)
 		o.first(ctx, d)
 	}))
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -33,14 +35,17 @@ func (o *Observer) storeFailures(ctx context.Context, queue, operation string, n
 // Watch has the figures of a queue observed, whenever somebody collects metrics,
 // until the function that it returns is called: when that has returned nobody
 // asks st any more. serves are the destinations of this process: they are there
-// from the beginning, with zeros.
-func (o *Observer) Watch(st store.Store, queue string, serves map[string]int) (end func()) {
-	w := &watch{st: st, queue: queue, inst: o.inst}
-	for name := range serves {
+// from the beginning, with zeros. active returns how many attempts are under way.
+func (o *Observer) Watch(st store.Store, queue string, serves map[string]int, active func() int) (end func()) {
+	w := &watch{st: st, queue: queue, serves: slices.Collect(maps.Keys(serves)), inst: o.inst, active: active}
+	if o.way == Outbound {
+		w.whole = true
+		w.serves = []string{""}
+	}
+	for _, name := range w.serves {
 		set := w.inst.destinations.of(destination{queue, name})
 		w.inst.retries.Add(context.Background(), 0, set.add...)
 		w.inst.dead.Add(context.Background(), 0, set.add...)
-		w.serves = append(w.serves, name)
 	}
 	for _, operation := range [...]string{StoreAdd, StoreClaim, StoreSettle, StoreRenew, StorePurge} {
 		o.storeFailures(context.Background(), queue, operation, 0)
@@ -61,16 +66,18 @@ func (o *Observer) Watch(st store.Store, queue string, serves map[string]int) (e
 type watch struct {
 	st     store.Store
 	queue  string
-	serves []string
+	serves []string // names of destinations
+	whole  bool     // they are not told apart
+	active func() int
 	inst   *instruments
 
-	count, blocked     metric.Int64ObservableUpDownCounter
-	oldest, blockedAge metric.Float64ObservableGauge
+	count, blocked, holds, attempts metric.Int64ObservableUpDownCounter
+	oldest, blockedAge              metric.Float64ObservableGauge
 }
 
 // register makes the instruments, and has them observed together.
 func (w *watch) register(m metric.Meter) (metric.Registration, error) {
-	var errs [4]error
+	var errs [6]error
 	w.count, errs[0] = m.Int64ObservableUpDownCounter(nameDeliveries, metric.WithUnit("{delivery}"),
 		metric.WithDescription("Deliveries that are queued, processing or dead, approximately."))
 	w.blocked, errs[1] = m.Int64ObservableUpDownCounter(nameBlocked, metric.WithUnit("{key}"),
@@ -79,10 +86,14 @@ func (w *watch) register(m metric.Meter) (metric.Registration, error) {
 		metric.WithDescription("Age of the oldest delivery that is queued; zero: none is."))
 	w.blockedAge, errs[3] = m.Float64ObservableGauge(nameBlockedAge, metric.WithUnit("s"),
 		metric.WithDescription("How long the first of the blocked ordering keys has been so; zero: none is."))
+	w.holds, errs[4] = m.Int64ObservableUpDownCounter(nameHolds, metric.WithUnit("{hold}"),
+		metric.WithDescription("Destinations that are held, by who holds them; at most a hundred holds are counted."))
+	w.attempts, errs[5] = m.Int64ObservableUpDownCounter(nameActive, metric.WithUnit("{attempt}"),
+		metric.WithDescription("Attempts that are under way in this process."))
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
-	return m.RegisterCallback(w.observe, w.count, w.blocked, w.oldest, w.blockedAge)
+	return m.RegisterCallback(w.observe, w.count, w.blocked, w.oldest, w.blockedAge, w.holds, w.attempts)
 }
 
 // Bounds of one observation: those who collect metrics wait for it.
@@ -92,8 +103,10 @@ const (
 )
 
 // observe reads the figures of all destinations. Those past maxMade are observed
-// as one.
+// as one, and so are endpoints, of which the store has the sum: there may be more
+// of them than anybody who collects wants to wait for.
 func (w *watch) observe(ctx context.Context, to metric.Observer) error {
+	to.ObserveInt64(w.attempts, int64(w.active()), w.inst.destinations.of(destination{queue: w.queue}).observe...)
 	ctx, cancel := context.WithTimeout(ctx, statsTimeout)
 	defer cancel()
 	figures := make(map[string]store.Stats, len(w.serves))
@@ -101,12 +114,12 @@ func (w *watch) observe(ctx context.Context, to metric.Observer) error {
 		add(figures, store.Stats{Destination: name})
 	}
 	for after := ""; ; {
-		page, next, err := w.st.Stats(ctx, w.queue, after, statsPage)
+		page, next, err := w.page(ctx, after)
 		if err != nil {
 			return fmt.Errorf("webhook: observe queue %q: %w", w.queue, err)
 		}
 		for _, s := range page {
-			if s.Destination != "" { // the whole is the sum of its parts
+			if w.whole == (s.Destination == "") { // the whole is the sum of its parts
 				add(figures, s)
 			}
 		}
@@ -119,6 +132,15 @@ func (w *watch) observe(ctx context.Context, to metric.Observer) error {
 		w.tell(to, name, s)
 	}
 	return nil
+}
+
+// page reads a page of figures; the first begins with those of the whole queue.
+func (w *watch) page(ctx context.Context, after string) (page []store.Stats, next string, err error) {
+	if w.whole {
+		page, _, err = w.st.Stats(ctx, w.queue, "", 1)
+		return page, "", err
+	}
+	return w.st.Stats(ctx, w.queue, after, statsPage)
 }
 
 // add adds s to the figures of its destination, or of the others.
@@ -135,6 +157,7 @@ func add(figures map[string]store.Stats, s store.Stats) {
 	sum.BlockedKeys += s.BlockedKeys
 	sum.Oldest = earlier(sum.Oldest, s.Oldest)
 	sum.BlockedSince = earlier(sum.BlockedSince, s.BlockedSince)
+	sum.Held = append(sum.Held, s.Held...)
 	figures[name] = sum
 }
 
@@ -154,6 +177,15 @@ func (w *watch) tell(to metric.Observer, name string, s store.Stats) {
 	in(store.Processing, s.Processing)
 	in(store.Dead, s.Dead)
 	set := w.inst.destinations.of(destination{w.queue, name})
+	for _, kind := range [...]store.HoldKind{store.Paused, store.Disabled, store.Broken, store.Slowed} {
+		n := 0
+		for i := range s.Held {
+			if s.Held[i].Kind == kind && s.Held[i].OrderKey == "" {
+				n++
+			}
+		}
+		to.ObserveInt64(w.holds, int64(n), w.inst.holds.of(held{w.queue, name, string(kind)}).observe...)
+	}
 	to.ObserveInt64(w.blocked, int64(s.BlockedKeys), set.observe...)
 	to.ObserveFloat64(w.oldest, age(s.Oldest), set.observe...)
 	to.ObserveFloat64(w.blockedAge, age(s.BlockedSince), set.observe...)

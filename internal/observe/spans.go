@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -29,7 +30,7 @@ func (a Attempt) TraceID() string {
 // event came from. The handler is to run under the context that it returns.
 func (o *Observer) Begin(ctx context.Context, d *store.Delivery) (context.Context, Attempt) {
 	o.first(ctx, d)
-	start := o.starts.of(destination{d.Queue, d.Destination})
+	start := o.starts.of(o.of(d))
 	options := start.options
 	if from := remote(d.Record.Trace); from.IsValid() {
 		// At the start: a sampler sees no link that is added later.
@@ -40,6 +41,7 @@ func (o *Observer) Begin(ctx context.Context, d *store.Delivery) (context.Contex
 	if span.IsRecording() {
 		r := d.Record
 		span.SetAttributes(
+			attribute.String(attrDestination, Clean(d.Destination)),
 			attribute.String(attrMessageID, Clean(r.ID)),
 			attribute.Int(attrBodySize, len(r.Body)),
 			attribute.String(attrSource, Clean(r.Source)),
@@ -67,6 +69,9 @@ func (a Attempt) end(t *store.Attempt, outcome, errorType, text string) {
 			a.span.SetStatus(codes.Error, Clean(text))
 		}
 		if t != nil {
+			if t.Status != 0 {
+				a.span.SetAttributes(attribute.Int(attrHTTP, t.Status))
+			}
 			// What came after it, the settle, is not its work.
 			a.span.End(trace.WithTimestamp(t.Start.Add(t.Duration)))
 			return
@@ -75,7 +80,8 @@ func (a Attempt) end(t *store.Attempt, outcome, errorType, text string) {
 	a.span.End()
 }
 
-// startOf is what the spans of one destination start with.
+// startOf is what the spans of one destination start with, or those of an
+// outbound queue: a span's name is from a short list, too.
 type startOf struct {
 	name    string
 	options []trace.SpanStartOption
@@ -84,7 +90,7 @@ type startOf struct {
 // startsOf returns what the spans of d start with.
 func startsOf(d destination) *startOf {
 	return &startOf{
-		name: operationProcess + " " + Clean(d.name),
+		name: operationProcess + " " + Clean(cmp.Or(d.name, d.queue)),
 		options: []trace.SpanStartOption{
 			trace.WithSpanKind(trace.SpanKindConsumer),
 			trace.WithNewRoot(),
