@@ -67,11 +67,11 @@ func (s *slots) low() bool {
 }
 
 // pace is how long the attempts of late took, the later ones weighing more; 0: none
-// has ended. What waits in hand is what will have its turn within ahead, if the
-// pace is kept.
+// has ended. What waits in hand is what will have its turn within
+// aheadSpan, if the pace is kept.
 type pace time.Duration
 
-const ahead = 50 * time.Millisecond
+const aheadSpan = pace(50 * time.Millisecond)
 
 // note notes what one attempt took.
 func (p *pace) note(took time.Duration) {
@@ -83,14 +83,14 @@ func (p *pace) note(took time.Duration) {
 }
 
 // ahead returns how many may wait for limit that run, at most as many again.
-func (p pace) ahead(limit int) int {
-	switch {
-	case p == 0:
+func (p *pace) ahead(limit int) int {
+	switch took := *p; {
+	case took == 0:
 		return 0
-	case p <= pace(ahead):
+	case took <= aheadSpan:
 		return limit
 	default:
-		return int(int64(limit) * int64(ahead) / int64(p))
+		return int(int64(limit) * int64(aheadSpan) / int64(took))
 	}
 }
 
