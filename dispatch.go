@@ -377,7 +377,7 @@ func contentType(h http.Header) http.Header {
 }
 
 // Queue is for the person on call. Its destinations are the endpoints' IDs.
-func (d *Dispatcher) Queue() *Queue { return NewQueue(d.st, d.c.Queue.Name) }
+func (d *Dispatcher) Queue() *Queue { return queueOf(d.st, d.c.Queue) }
 
 // Run delivers until ctx ends, then drains, as [Inbox.Run] does. Run is called
 // once.

@@ -461,7 +461,7 @@ func (i *Inbox) checkTo(to []string) error {
 }
 
 // Queue is for the person on call.
-func (i *Inbox) Queue() *Queue { return NewQueue(i.st, i.c.Queue.Name) }
+func (i *Inbox) Queue() *Queue { return queueOf(i.st, i.c.Queue) }
 
 // Run claims and handles until ctx ends, then drains: what has not started is
 // handed back at once, what runs has QueueConfig.Drain, and then its context
