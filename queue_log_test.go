@@ -77,7 +77,9 @@ func TestQueue_ActionsThatFailAreRecorded(t *testing.T) {
 		require.EqualValues(t, 1, said[0]["deliveries"])
 		require.Contains(t, said[0]["error"], "1 deliveries are being processed")
 
-		r.st.onCommit(func(context.Context, *store.Batch, commitFunc) (*store.Results, error) { return nil, errors.New("disk full") })
+		r.st.onCommit(func(context.Context, *store.Batch, commitFunc) (*store.Results, error) {
+			return nil, errors.New("disk full")
+		})
 		require.Error(t, r.inbox.Queue().Pause(t.Context(), "good", ""))
 		require.Empty(t, r.logs.having(t, "msg", "webhook destination paused"), "it is not")
 	})
