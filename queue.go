@@ -16,6 +16,11 @@ import (
 
 // QueueConfig is how a queue is run; the zero value is the default, of an Inbox or
 // of a Dispatcher.
+//
+// MaxDepth is held against a figure that is at most a second old: what comes within
+// that second goes beyond it, and when the queue has been worked off it is a second
+// until more is taken. While the queue is full everything is refused, events that are
+// known already too: whether they are is not looked up.
 type QueueConfig struct {
 	Name        string          // the namespace in the store; default "inbox", "outbox"
 	Concurrency int             // attempts at once, in this process; default 64, 128
@@ -24,7 +29,7 @@ type QueueConfig struct {
 	Lease       time.Duration   // the right of one process to attempt a delivery, renewed at a third; default 30 s, at least 1 s
 	Poll        time.Duration   // how often the store is asked for what is due, beside its wake-ups; default 1 s
 	Drain       time.Duration   // how long attempts under way may go on when Run's context ends; default 25 s
-	MaxDepth    int             // how many may be queued, approximately; default 1,000,000, negative: no bound
+	MaxDepth    int             // how many may be queued, see below; default 1,000,000, negative: no bound
 	Retention   store.Retention // default: Processed 7 days, Dead for ever, Keys 7 days; Processed negative: for ever
 	Telemetry   Telemetry
 }
