@@ -174,7 +174,9 @@ func TestSend_ToNobody(t *testing.T) {
 		require.Equal(t, commits, after)
 		require.Empty(t, o.deliveries())
 
-		table := webhook.EndpointFunc(func(context.Context, string) (webhook.Endpoint, error) { return webhook.Endpoint{}, webhook.ErrNotFound })
+		table := webhook.EndpointFunc(func(context.Context, string) (webhook.Endpoint, error) {
+			return webhook.Endpoint{}, webhook.ErrNotFound
+		})
 		other := newOutbox(t, webhook.DispatcherConfig{Endpoints: table})
 		other.run()
 		require.Equal(t, 2, other.send(typo)[0].Deliveries)

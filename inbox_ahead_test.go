@@ -210,7 +210,9 @@ func TestAhead_OthersWhileBusy(t *testing.T) {
 		o.run()
 		o.send(webhook.Event{To: []string{"hangs"}})
 		other, err := webhook.NewDispatcher(o.mem, webhook.DispatcherConfig{Endpoints: webhook.EndpointFunc(
-			func(context.Context, string) (webhook.Endpoint, error) { return webhook.Endpoint{}, webhook.ErrNotFound }, // it only sends
+			func(context.Context, string) (webhook.Endpoint, error) {
+				return webhook.Endpoint{}, webhook.ErrNotFound // nobody asks: it only sends
+			},
 		)})
 		require.NoError(t, err)
 		for range 2 {

@@ -114,7 +114,7 @@ func (s *stage) sendTo(endpoints []string, n int) {
 		Endpoints: webhook.EndpointFunc(func(context.Context, string) (webhook.Endpoint, error) {
 			return webhook.Endpoint{}, webhook.ErrNotFound // nobody asks: it only sends
 		}),
-		Queue:     webhook.QueueConfig{Telemetry: webhook.Telemetry{Logger: slog.New(slog.DiscardHandler)}},
+		Queue: webhook.QueueConfig{Telemetry: webhook.Telemetry{Logger: slog.New(slog.DiscardHandler)}},
 	})
 	require.NoError(s.t, err)
 	for i := range n {
