@@ -17,6 +17,11 @@ import (
 
 // forwarding is a route with Forward(f), and its log.
 func forwarding(f func(context.Context, []webhook.Event) error) (http.Handler, *logbook) {
+	return forwardingOf("unverified", f)
+}
+
+// forwardingOf is forwarding behind a verifier of that preset.
+func forwardingOf(preset string, f func(context.Context, []webhook.Event) error) (http.Handler, *logbook) {
 	var logs logbook
 	v := webhook.Unverified(func(r *webhook.Request) ([]webhook.Event, error) {
 		if string(r.Body) == "none" {
@@ -24,7 +29,7 @@ func forwarding(f func(context.Context, []webhook.Event) error) (http.Handler, *
 		}
 		return []webhook.Event{{ID: "1", Type: "order.paid", Body: []byte("payload one")}, {ID: "2", Type: "order.paid", Body: []byte("payload two")}}, nil
 	})
-	v.Telemetry.Logger = logs.logger()
+	v.Preset, v.Telemetry.Logger = preset, logs.logger()
 	return webhook.Verify("shop", v)(webhook.Forward(f)), &logs
 }
 
@@ -92,11 +97,15 @@ func TestForward_Answers(t *testing.T) {
 func TestForward_WhatIsLostIsToldOfEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		result := webhook.Permanent(errors.New("unreadable"))
-		route, logs := forwarding(func(context.Context, []webhook.Event) error { return result })
+		f := func(context.Context, []webhook.Event) error { return result }
+		route, logs := forwardingOf("signed", f)
+		anybody, flood := forwardingOf("unverified", f)
 		for range 50 {
 			deliver(route, "two")
+			deliver(anybody, "two")
 		}
 		require.Len(t, logs.having(t, "reason", "forward_permanent"), 100)
+		require.Len(t, flood.having(t, "reason", "forward_permanent"), 2, "of what anybody can send")
 		result = errors.New("broker is down")
 		for range 50 {
 			deliver(route, "two")

@@ -265,9 +265,14 @@ type Rejection struct {
 	Events []store.Record // what the check believed
 }
 
+// Unverified is the preset of a verifier that believes everybody.
+const Unverified = "unverified"
+
 // lost reports whether authentic events were refused for good: they do not come
 // again, and nobody can forge a flood of them.
-func (r *Rejection) lost() bool { return len(r.Events) > 0 && r.Status < 500 }
+func (r *Rejection) lost() bool {
+	return len(r.Events) > 0 && r.Status < 500 && r.Preset != Unverified
+}
 
 // Rejected counts a refused request and records it at WARN: the first of its source
 // and reason at once, those that follow within ten seconds as a count. Where it had
