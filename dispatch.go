@@ -163,7 +163,8 @@ func (d *Dispatcher) checkList(list EndpointList) error {
 // Check returns what is wrong with an endpoint: for the form or the API through
 // which a customer enters one. It looks at the URL's form, and at its address only
 // where it is one; a name is looked up, and what it stands for checked, when it
-// is called.
+// is called. Its error is an [EndpointError], which has the part that is for the
+// customer.
 func (d *Dispatcher) Check(ep Endpoint) error {
 	if err := d.check(&ep); err != nil {
 		return fmt.Errorf("webhook: %w", err)
@@ -179,10 +180,14 @@ func (d *Dispatcher) check(ep *Endpoint) error {
 	if err == nil {
 		err = d.checkSigners(ep)
 	}
-	if err != nil {
-		return fmt.Errorf("endpoint %q: %w", observe.Clean(ep.ID), err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	wrong := &EndpointError{ID: ep.ID, Problem: err.Error(), err: err}
+	if blocked, ok := errors.AsType[*guard.Error](err); ok {
+		wrong.Problem, wrong.Setting = blocked.Problem(), blocked.Setting
+	}
+	return wrong
 }
 
 // checkSigners has each of ep's signers sign a request that goes nowhere.
@@ -236,9 +241,12 @@ func (d *Dispatcher) saw(ep *Endpoint) {
 // that somebody signed and this program received, as its Proof shows, only
 // Content-Type is: what a sender told this program is not for others.
 //
-// ErrMalformed, ErrQueueFull: nothing was stored. After another error nothing is
-// known, and sending the same IDs again is safe. ErrInTransaction of package
-// store: ctx is that of a transaction's closure, which SendIn is for.
+// ErrMalformed, ErrQueueFull: nothing was stored. An id in To that an EndpointList
+// does not have is an ErrMalformed; Endpoints of another kind are not asked, and what
+// they turn out not to have is discarded: a process that only sends has an
+// EndpointFunc. After another error nothing is known, and sending the same IDs again
+// is safe. ErrInTransaction of package store: ctx is that of a transaction's closure,
+// which SendIn is for.
 func (d *Dispatcher) Send(ctx context.Context, events ...Event) ([]Stored, error) {
 	if err := store.InTransaction(ctx); err != nil {
 		return nil, fmt.Errorf("webhook: send: %w: use SendIn", err)
@@ -422,7 +430,25 @@ func (d *Dispatcher) ready(e Event) (Event, error) {
 	if err := checkHeaders(e.Headers); err != nil {
 		return e, fmt.Errorf("it %w", err)
 	}
-	return e, checkIDs(e.To)
+	if err := checkIDs(e.To); err != nil {
+		return e, err
+	}
+	return e, d.checkListed(e.To)
+}
+
+// checkListed returns an error for the id of no endpoint, where there is a list of
+// all: a delivery for it would be discarded, and the event lost.
+func (d *Dispatcher) checkListed(ids []string) error {
+	list, fixed := d.c.Endpoints.(EndpointList)
+	if !fixed {
+		return nil
+	}
+	for _, id := range ids {
+		if id != "" && !slices.ContainsFunc(list, func(ep Endpoint) bool { return ep.ID == id }) {
+			return fmt.Errorf("its To names %q, and the EndpointList has no endpoint of this ID", observe.Clean(id))
+		}
+	}
+	return nil
 }
 
 // contentType returns what of h says how a body is to be read.
@@ -434,7 +460,7 @@ func contentType(h http.Header) http.Header {
 }
 
 // Queue is for the person on call. Its destinations are the endpoints' IDs.
-func (d *Dispatcher) Queue() *Queue { return NewQueue(d.st, d.c.Queue.Name) }
+func (d *Dispatcher) Queue() *Queue { return queueOf(d.st, d.c.Queue) }
 
 // Run delivers until ctx ends, then drains, as [Inbox.Run] does. Run is called
 // once.

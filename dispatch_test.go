@@ -158,6 +158,36 @@ func TestSend_RefusedBeforeAnythingIsTouched(t *testing.T) {
 	}
 }
 
+// A list knows all its endpoints: an ID that is none of theirs is a typo, and the event
+// would be lost. Of others nobody is asked.
+func TestSend_ToNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(t, webhook.DispatcherConfig{}, webhook.Endpoint{ID: "a"})
+		typo := webhook.Event{ID: "1", To: []string{"a", "ty\npo"}}
+		commits, _, _ := o.st.used()
+		_, err := o.out.Send(t.Context(), webhook.Event{ID: "good"}, typo)
+		require.ErrorIs(t, err, webhook.ErrMalformed)
+		require.EqualError(t, err, `webhook: send event 1: webhook: malformed request: its To names "ty\\npo", and the EndpointList has no endpoint of this ID`)
+		_, err = o.out.SendIn(t.Context(), nil, typo)
+		require.ErrorIs(t, err, webhook.ErrMalformed)
+		after, _, _ := o.st.used()
+		require.Equal(t, commits, after)
+		require.Empty(t, o.deliveries())
+
+		table := webhook.EndpointFunc(func(context.Context, string) (webhook.Endpoint, error) {
+			return webhook.Endpoint{}, webhook.ErrNotFound
+		})
+		other := newOutbox(t, webhook.DispatcherConfig{Endpoints: table})
+		other.run()
+		require.Equal(t, 2, other.send(typo)[0].Deliveries)
+		synctest.Wait()
+		for _, d := range other.deliveries() {
+			require.Equal(t, store.Discarded, d.State)
+			require.Equal(t, []string{store.OutcomeProcessed, "discarded"}, []string{d.Attempts[0].Outcome, d.Attempts[0].Class}, "as docs/observability.md says")
+		}
+	})
+}
+
 // matchPanics are endpoints that are not to be asked.
 type matchPanics struct{ webhook.EndpointFunc }
 
@@ -286,6 +316,15 @@ func TestNewDispatcher_Refuses(t *testing.T) {
 				require.ErrorContains(t, err, c.says)
 				require.NotContains(t, err.Error(), "hunter2")
 				require.Equal(t, 1, strings.Count(err.Error(), "webhook: "), err)
+				var wrong *webhook.EndpointError
+				require.ErrorAs(t, err, &wrong)
+				require.Equal(t, ep.ID, wrong.ID)
+				require.NotEmpty(t, wrong.Problem)
+				require.NotContains(t, wrong.Problem, "Guard", "it is the customer's, the setting is not")
+				require.NotContains(t, wrong.Problem, "webhook: ")
+				require.Contains(t, err.Error(), wrong.Problem)
+				require.Equal(t, strings.Contains(err.Error(), "Guard."), wrong.Setting != "")
+				require.Contains(t, err.Error(), wrong.Setting)
 			}
 			require.NoError(t, out.Check(good()))
 		})

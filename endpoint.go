@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/store"
 )
 
@@ -33,6 +34,24 @@ type Endpoint struct {
 	Retry       RetryPolicy   // zero fields: those of QueueConfig.Retry
 	Concurrency int           // attempts at once, in this process; default DispatcherConfig.PerEndpoint
 }
+
+// EndpointError says what is wrong with an endpoint: what Check returns, and
+// NewDispatcher of an EndpointList, has one for errors.As. Its text is all of it, for
+// whoever runs the program; it holds no secret.
+type EndpointError struct {
+	ID      string // the endpoint's
+	Problem string // for whoever entered it: "10.0.0.7: not a public address: …", "has no ID"
+	Setting string // the field that would allow it, such as "Guard.Allow"; empty: there is none
+
+	err error
+}
+
+func (e *EndpointError) Error() string {
+	return fmt.Sprintf("endpoint %q: %v", observe.Clean(e.ID), e.err)
+}
+
+// Unwrap returns what went wrong.
+func (e *EndpointError) Unwrap() error { return e.err }
 
 // Endpoints finds endpoints: an [EndpointList], an [EndpointFunc] over a table of
 // your own, or both methods of your own. Safe for concurrent use.

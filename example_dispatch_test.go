@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -197,11 +198,16 @@ func ExampleDispatcher_Check() {
 	} {
 		fmt.Println(out.Check(webhook.Endpoint{ID: "ep_1", URL: url, Secrets: []webhook.Secret{{Value: signature.NewSecret()}}}))
 	}
+	err := out.Check(webhook.Endpoint{ID: "ep_1", URL: "https://10.0.0.7/", Secrets: []webhook.Secret{{Value: signature.NewSecret()}}})
+	if wrong := (*webhook.EndpointError)(nil); errors.As(err, &wrong) {
+		fmt.Println("to the customer:", wrong.Problem)
+	}
 	// Output:
 	// <nil>
 	// webhook: endpoint "ep_1": blocked: the scheme is http; Guard.Development allows http and loopback
 	// webhook: endpoint "ep_1": blocked: 169.254.169.254: not a public address: link-local (RFC 3927), where clouds have their metadata service; to allow it, name its address in Guard.Allow
 	// webhook: endpoint "ep_1": blocked: 10.0.0.7: not a public address: private use (RFC 1918); to allow it, name its address in Guard.Allow
+	// to the customer: 10.0.0.7: not a public address: private use (RFC 1918)
 }
 
 // During a migration two schemes sign each request, side by side, so that

@@ -16,8 +16,8 @@ import (
 // queue or a channel of one's own. It stands behind Verify, and behind Deduplicate
 // is given what is new. It answers
 //
-//   - 200 if and only if f returned nil, and for a request without events, for which
-//     f is not called;
+//   - 200 if and only if f returned nil or [Discard], which says that there is nothing
+//     to hand on, and for a request without events, for which f is not called;
 //   - 400 if f's error is [Permanent]: the sender would only send it again;
 //   - 503 with Retry-After for any other error. That of [RetryAfter] says when, within
 //     one second and 24 hours;
@@ -25,8 +25,9 @@ import (
 //
 // ctx is the request's: it ends when the sender goes away, and f then returns an
 // error, unless the events have arrived where they should. f must not go on after it
-// returned. A panic of f is net/http's to recover. Why a request was refused is a
-// record in the log; each event that f took is one too.
+// returned. A panic of f is net/http's to recover. Each event that f took or discarded
+// is a record in the log, and so is each that was refused, with the reason; of those
+// that come again ten seconds of one reason are one record and a count.
 //
 // Forward panics if f is nil.
 func Forward(f func(ctx context.Context, events []Event) error) http.Handler {
@@ -47,22 +48,26 @@ func (fw *forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := verifiedFrom(ctx)
 	if v == nil {
 		fw.unset.Do(func() {
-			Telemetry{}.observer().Logger().ErrorContext(ctx, "webhook route without Verify: every request is refused")
+			unverified(r, Telemetry{}.observer().Logger())
 		})
 		notConfigured(w)
 		return
 	}
 	v.count()
+	done := observe.Handled{Status: observe.Received, Preset: v.preset, HTTPStatus: http.StatusOK}
 	if len(v.events) > 0 {
 		if err := fw.f(ctx, v.events); err != nil {
-			refuseForward(w, r, v, err, time.Since(start))
-			return
+			s, steered := steeringOf(err)
+			if !steered || s.kind != discard {
+				refuseForward(w, r, v, err, time.Since(start))
+				return
+			}
+			done.Status, done.Reason = observe.Discarded, err.Error()
 		}
 	}
+	done.Took = time.Since(start)
 	for i := range v.events {
-		recordHandled(ctx, v.observer, &v.events[i], observe.Handled{
-			Status: observe.Received, Preset: v.preset, HTTPStatus: http.StatusOK, Took: time.Since(start),
-		})
+		recordHandled(ctx, v.observer, &v.events[i], done)
 	}
 	w.WriteHeader(http.StatusOK)
 }
@@ -84,7 +89,7 @@ func refuseForward(w http.ResponseWriter, r *http.Request, v *verified, err erro
 		w.Header().Set("Retry-After", after)
 	}
 	v.observer.Rejected(r.Context(), observe.Rejection{
-		Source: v.source, Preset: v.preset, Reason: reason, Status: status, Err: err, Took: took,
+		Source: v.source, Preset: v.preset, Reason: reason, Status: status, Err: err, Took: took, Events: allNamed(v.events),
 	})
 	http.Error(w, text, status)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,18 +17,23 @@ import (
 
 // forwarding is a route with Forward(f), and its log.
 func forwarding(f func(context.Context, []webhook.Event) error) (http.Handler, *logbook) {
+	return forwardingOf("unverified", f)
+}
+
+// forwardingOf is forwarding behind a verifier of that preset.
+func forwardingOf(preset string, f func(context.Context, []webhook.Event) error) (http.Handler, *logbook) {
 	var logs logbook
 	v := webhook.Unverified(func(r *webhook.Request) ([]webhook.Event, error) {
 		if string(r.Body) == "none" {
 			return nil, nil
 		}
-		return []webhook.Event{{ID: "1", Body: []byte("payload one")}, {ID: "2", Body: []byte("payload two")}}, nil
+		return []webhook.Event{{ID: "1", Type: "order.paid", Body: []byte("payload one")}, {ID: "2", Type: "order.paid", Body: []byte("payload two")}}, nil
 	})
-	v.Telemetry.Logger = logs.logger()
+	v.Preset, v.Telemetry.Logger = preset, logs.logger()
 	return webhook.Verify("shop", v)(webhook.Forward(f)), &logs
 }
 
-// 200 if and only if nil.
+// 200 if and only if nothing is left to do.
 func TestForward_Answers(t *testing.T) {
 	down := errors.New("broker is down")
 	for name, c := range map[string]struct {
@@ -45,7 +51,8 @@ func TestForward_Answers(t *testing.T) {
 		"a little later":     {webhook.RetryAfter(1500*time.Millisecond, nil), 503, "2", "forward"},
 		"now":                {webhook.RetryAfter(0, nil), 503, "1", "forward"},
 		"much later":         {webhook.RetryAfter(1000*time.Hour, nil), 503, "86400", "forward"},
-		"discard":            {webhook.Discard("test mode"), 503, "5", "forward"},
+		"discard":            {webhook.Discard("test mode"), 200, "", "test mode"},
+		"discard, wrapped":   {fmt.Errorf("publish: %w", webhook.Discard("test mode")), 200, "", "publish: test mode"},
 		"a canceled call":    {context.Canceled, 503, "5", "forward"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -62,16 +69,54 @@ func TestForward_Answers(t *testing.T) {
 			require.NotContains(t, w.Body.String(), "broker")
 			require.NotContains(t, logs.String(), "payload")
 			if c.status == 200 {
-				require.Len(t, logs.having(t, "status", "received"), 2)
+				status := "received"
+				if c.reason != "" {
+					status = "discarded"
+					require.Len(t, logs.having(t, "reason", c.reason), 2)
+				}
+				require.Len(t, logs.having(t, "status", status), 2)
+				require.Len(t, logs.having(t, "msg", "webhook event received"), 2)
 				return
 			}
 			rejected := logs.having(t, "status", "rejected")
-			require.Len(t, rejected, 1)
-			require.Equal(t, "WARN", rejected[0]["level"])
-			require.Equal(t, c.reason, rejected[0]["reason"])
+			require.Len(t, rejected, 2, "one for each event")
+			for k, id := range []string{"1", "2"} {
+				require.Equal(t, "WARN", rejected[k]["level"])
+				require.Equal(t, c.reason, rejected[k]["reason"])
+				require.Equal(t, id, rejected[k]["event_id"])
+				require.Equal(t, "order.paid", rejected[k]["event_type"])
+				require.Equal(t, "shop", rejected[k]["source"])
+			}
 			require.Empty(t, logs.having(t, "status", "received"))
 		})
 	}
+}
+
+// What is refused for good comes no second time: each is a record, however many they
+// are. Of what comes again ten seconds are one and a count.
+func TestForward_WhatIsLostIsToldOfEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		result := webhook.Permanent(errors.New("unreadable"))
+		f := func(context.Context, []webhook.Event) error { return result }
+		route, logs := forwardingOf("signed", f)
+		anybody, flood := forwardingOf("unverified", f)
+		for range 50 {
+			deliver(route, "two")
+			deliver(anybody, "two")
+		}
+		require.Len(t, logs.having(t, "reason", "forward_permanent"), 100)
+		require.Len(t, flood.having(t, "reason", "forward_permanent"), 2, "of what anybody can send")
+		result = errors.New("broker is down")
+		for range 50 {
+			deliver(route, "two")
+		}
+		require.Len(t, logs.having(t, "msg", "webhook request rejected"), 102)
+		pass(time.Minute)
+		counted := logs.having(t, "msg", "webhook requests rejected")
+		require.Len(t, counted, 1)
+		require.Equal(t, "forward", counted[0]["reason"])
+		require.EqualValues(t, 49, counted[0]["suppressed"])
+	})
 }
 
 func TestForward_SenderGone(t *testing.T) {

@@ -36,11 +36,11 @@ type HandlerConfig struct {
 	// is "", are in nobody's way. The order that a sender meant is not known; it is
 	// that of arrival.
 	//
-	// The key is stored with the delivery, and so must not be a secret; of one with
-	// more than 256 bytes the SHA-256 is. It is made once, when the event is
-	// stored, of the event as it is stored (see InboxConfig.Redact): a
-	// new OrderBy orders what comes from then on. If it panics, nothing is stored
-	// and the answer is 500. It may be called concurrently.
+	// The key is stored with the delivery, and logged with a dead letter, and so must
+	// not be a secret; of one with more than 256 bytes the SHA-256 is. It is made
+	// once, when the event is stored, of the event as it is stored (see
+	// InboxConfig.Redact): a new OrderBy orders what comes from then on. If it panics,
+	// nothing is stored and the answer is 500. It may be called concurrently.
 	OrderBy func(Event) string
 
 	// SkipDead lets the next event of a key go when one before it is a dead letter.

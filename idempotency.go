@@ -144,7 +144,7 @@ func (d *deduplicator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case v == nil:
 		d.unset.Do(func() {
-			d.obs.Logger().ErrorContext(r.Context(), "webhook route without Verify: every request is refused", observe.KeySpace, d.c.Space)
+			unverified(r, d.obs.Logger(), observe.KeySpace, d.c.Space)
 		})
 		notConfigured(w)
 		return
@@ -230,14 +230,18 @@ func (u *unit) failed(ctx context.Context, what observe.ReservationFailure, err 
 // refuse answers a request that is not handled now.
 func (d *deduplicator) refuse(w http.ResponseWriter, r *http.Request, v *verified, err error, took time.Duration) {
 	if errors.Is(err, store.ErrReserved) {
+		reason := "it is being handled"
+		if len(v.events) > 1 { // the store does not say which
+			reason = "it, or another event of its request, is being handled"
+		}
 		d.record(r.Context(), v.events, observe.Handled{
-			Status: observe.Duplicate, Preset: v.preset, Reason: "it is being handled", HTTPStatus: d.c.BusyStatus, Took: took,
+			Status: observe.Duplicate, Preset: v.preset, Reason: reason, HTTPStatus: d.c.BusyStatus, Took: took,
 		})
 		w.Header().Set("Retry-After", retryAfterBusy)
 		http.Error(w, "being handled, try again later", d.c.BusyStatus)
 		return
 	}
-	rejection := observe.Rejection{Source: v.source, Preset: v.preset, Reason: "store", Status: http.StatusServiceUnavailable, Err: err, Took: took}
+	rejection := observe.Rejection{Source: v.source, Preset: v.preset, Reason: "store", Status: http.StatusServiceUnavailable, Err: err, Took: took, Events: allNamed(v.events)}
 	answer := unavailableNow
 	switch {
 	case errors.Is(err, store.ErrInTransaction):
@@ -284,7 +288,20 @@ func (u *unit) recordOutcome(ctx context.Context, sw *statusWriter, returned, ok
 
 // recordHandled writes a log record about e, which is not stored.
 func recordHandled(ctx context.Context, obs *observe.Observer, e *Event, h observe.Handled) {
-	obs.Handled(ctx, &store.Record{
-		Tenant: e.Tenant, Source: e.Source, ID: e.ID, Type: e.Type, Time: e.Time,
-	}, e.Proof.SecretID, h)
+	r := named(e)
+	obs.Handled(ctx, &r, e.Proof.SecretID, h)
+}
+
+// named returns what names e in a log record.
+func named(e *Event) store.Record {
+	return store.Record{Tenant: e.Tenant, Source: e.Source, ID: e.ID, Type: e.Type, Time: e.Time}
+}
+
+// allNamed returns what names events in the records about their request.
+func allNamed(events []Event) []store.Record {
+	records := make([]store.Record, len(events))
+	for i := range events {
+		records[i] = named(&events[i])
+	}
+	return records
 }

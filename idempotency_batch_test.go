@@ -66,6 +66,7 @@ func TestDeduplicate_BatchBusy(t *testing.T) {
 		go d.send("slow")
 		synctest.Wait()
 		requireBusy(t, d.send("1", "slow", "2"))
+		require.Len(t, d.logs.having(t, "reason", "it, or another event of its request, is being handled"), 3)
 		d.requireNew("1")
 		time.Sleep(time.Minute)
 		d.send("1", "slow", "2")

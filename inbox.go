@@ -277,8 +277,7 @@ func (rc *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := verifiedFrom(ctx)
 	if v == nil {
 		rc.unset.Do(func() {
-			i.obs.Logger().ErrorContext(ctx, "webhook route without Verify: every request is refused",
-				observe.KeyQueue, i.c.Queue.Name, "handlers", rc.names)
+			unverified(r, i.obs.Logger(), observe.KeyQueue, i.c.Queue.Name, "handlers", rc.names)
 		})
 		http.Error(w, "webhook not configured", http.StatusInternalServerError)
 		return
@@ -352,7 +351,7 @@ func (rc *receiver) refuse(w http.ResponseWriter, r *http.Request, v *verified, 
 		w.Header().Set("Retry-After", after)
 	}
 	rc.inbox.obs.Rejected(r.Context(), observe.Rejection{
-		Source: v.source, Preset: v.preset, Reason: reason, Status: status, Err: err, Took: took,
+		Source: v.source, Preset: v.preset, Reason: reason, Status: status, Err: err, Took: took, Events: allNamed(v.events),
 	})
 	http.Error(w, text, status)
 }
@@ -461,7 +460,7 @@ func (i *Inbox) checkTo(to []string) error {
 }
 
 // Queue is for the person on call.
-func (i *Inbox) Queue() *Queue { return NewQueue(i.st, i.c.Queue.Name) }
+func (i *Inbox) Queue() *Queue { return queueOf(i.st, i.c.Queue) }
 
 // Run claims and handles until ctx ends, then drains: what has not started is
 // handed back at once, what runs has QueueConfig.Drain, and then its context

@@ -284,6 +284,8 @@ func TestAdd_QueueFull(t *testing.T) {
 		after, _, asked := r.st.used()
 		require.Equal(t, commits, after, "nothing is written")
 		require.Len(t, r.deliveries(), 3)
+		_, err = r.inbox.Add(t.Context(), event("1", "billing"))
+		require.ErrorIs(t, err, webhook.ErrQueueFull, "known or not is not looked up")
 
 		// The figure is at most a second old, and not asked for at each add.
 		for range 100 {
@@ -296,6 +298,29 @@ func TestAdd_QueueFull(t *testing.T) {
 		require.NoError(t, err)
 		pass(time.Second)
 		require.Equal(t, webhook.Stored{ID: "4", Deliveries: 1}, r.add(event("4", "billing"))[0])
+	})
+}
+
+// Within the second of a figure the queue grows beyond its depth, and is full for a
+// second after it was worked off.
+func TestAdd_QueueFullIsASecondLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{MaxDepth: 3})
+		r.inbox.Handle("billing", new(collector).handle)
+		r.add(numbered("a", 2, "billing")...)
+		pass(time.Second)
+		for i := range 6 {
+			r.add(event(fmt.Sprint(i), "billing"))
+		}
+		pass(time.Second)
+		_, err := r.inbox.Add(t.Context(), event("7", "billing"))
+		require.ErrorIs(t, err, webhook.ErrQueueFull)
+		_, _, err = r.inbox.Queue().Discard(t.Context(), store.Filter{States: []store.State{store.Queued}}, "", "", 100)
+		require.NoError(t, err)
+		_, err = r.inbox.Add(t.Context(), event("7", "billing"))
+		require.ErrorIs(t, err, webhook.ErrQueueFull)
+		pass(time.Second)
+		r.add(event("7", "billing"))
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
@@ -169,6 +170,79 @@ func TestLog_DuplicatesAndConflicts(t *testing.T) {
 		require.Len(t, about, 2)
 		require.NotContains(t, about[0], "reason")
 		require.Equal(t, "known with another body: the first one stays", about[1]["reason"])
+	})
+}
+
+// A known event that gets a handler which it did not have is no new one: the record
+// says how many were added.
+func TestLog_AddedToAKnownEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		for _, name := range []string{"billing", "audit", "ledger"} {
+			r.inbox.Handle(name, new(collector).handle)
+		}
+		r.add(event("1", "billing"))
+		r.add(event("1", "billing", "audit", "ledger"))
+		about := r.logs.having(t, "event_id", "1")
+		require.Len(t, about, 2)
+		require.NotContains(t, about[0], "added")
+		require.Equal(t, "queued", about[1]["status"])
+		require.EqualValues(t, 3, about[1]["deliveries"])
+		require.EqualValues(t, 2, about[1]["added"])
+		require.Equal(t, "known already: the deliveries that it did not have were added", about[1]["reason"])
+	})
+}
+
+// A dead letter that others wait for tells their key, whoever claimed it.
+func TestLog_DeadOfAKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		dies := func(context.Context, webhook.Event) error { return webhook.Permanent(errors.New("never")) }
+		r.inbox.HandleWith("ledger", dies, webhook.HandlerConfig{OrderBy: func(e webhook.Event) string { return "key\n" + e.ID }})
+		r.inbox.Handle("audit", dies)
+		r.add(event("stored", "ledger", "audit"))
+		r.run()
+		r.add(event("born", "ledger", "audit"))
+		synctest.Wait()
+		for _, id := range []string{"stored", "born"} {
+			dead := slices.DeleteFunc(r.logs.having(t, "status", "dead"), func(r map[string]any) bool { return r["event_id"] != id })
+			require.Len(t, dead, 2, id)
+			for _, d := range dead {
+				if d["destination"] == "ledger" {
+					require.Equal(t, `key\n`+id, d["order_key"])
+				} else {
+					require.NotContains(t, d, "order_key")
+				}
+			}
+		}
+	})
+}
+
+// The record of a route without Verify names the route, where there is a name.
+func TestLog_RouteWithoutVerify(t *testing.T) {
+	before := slog.Default()
+	defer slog.SetDefault(before)
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		slog.SetDefault(r.logs.logger()) // Forward has no other
+		r.inbox.Handle("billing", new(collector).handle)
+		dedup := webhook.Deduplicate(r.mem, webhook.DedupConfig{Telemetry: webhook.Telemetry{Logger: r.logs.logger()}})
+		forward := webhook.Forward(func(context.Context, []webhook.Event) error { return nil })
+		for pattern, h := range map[string]http.Handler{
+			"/receive/{secret}": r.inbox.Receive("billing"),
+			"/dedup/{secret}":   dedup(forward),
+			"/forward/{secret}": forward,
+		} {
+			mux := http.NewServeMux()
+			mux.Handle(pattern, h)
+			mux.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", strings.Replace(pattern, "{secret}", "MARKED", 1), nil))
+			require.Len(t, r.logs.having(t, "route", pattern), 1)
+		}
+		serve(webhook.Forward(func(context.Context, []webhook.Event) error { return nil }), httptest.NewRequest("POST", "/MARKED", nil))
+		all := r.logs.having(t, "msg", "webhook route without Verify")
+		require.Len(t, all, 4)
+		require.NotContains(t, all[3], "route", "no mux of net/http")
+		require.NotContains(t, r.logs.String(), "MARKED")
 	})
 }
 

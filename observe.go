@@ -15,13 +15,15 @@ import (
 // Every finished attempt is one record at INFO, and so is every received event,
 // unless it is attempted at once: then its own record is DEBUG, since that of the
 // attempt follows. Refused requests are records at WARN (limited in rate, with a
-// count of those left out), dead letters at ERROR, the rest is DEBUG. Every attempt
-// is a span "process NAME", the root of a trace of its own, which is linked to the
-// span of the request that brought the event, or to the sender's traceparent. Of a
-// Dispatcher each Send is a span "send QUEUE" below the caller's, and its attempts,
-// "process QUEUE", are linked to it. What is measured is listed in
-// docs/observability.md. Nothing of it holds a payload, a secret or a signature, and
-// no metric an endpoint.
+// count of those left out, as far as they come again), dead letters at ERROR. What a
+// person does to a queue is INFO, and so are the beginning and the end of Run; what
+// somebody should look at is WARN or ERROR. docs/observability.md lists each message
+// with its level, and what is measured. Every attempt is a span "process NAME", the
+// root of a trace of its own, which is linked to the span of the request that brought
+// the event, or to the sender's traceparent. Of a Dispatcher each Send is a span
+// "send QUEUE" below the caller's, and its attempts, "process QUEUE", are linked to
+// it. Nothing of it holds a payload, a secret or a signature, and no metric an
+// endpoint.
 //
 // The global providers may be set later, by otel.SetTracerProvider and
 // otel.SetMeterProvider; what came before is not measured.

@@ -337,7 +337,7 @@ func TestOrder_Panics(t *testing.T) {
 		require.Equal(t, "internal error\n", w.Body.String())
 		require.Empty(t, r.deliveries())
 		said := r.logs.having(t, "reason", "panic")
-		require.Len(t, said, 1)
+		require.Len(t, said, 2, "one for each event")
 		require.Contains(t, said[0]["error"], `webhook: OrderBy of "ledger" panics with string at `)
 		require.Contains(t, said[0]["error"], "order_test.go:")
 		require.NotContains(t, r.logs.String(), "body of")

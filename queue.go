@@ -5,15 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/surehook/webhook/internal/engine"
+	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/store"
 )
 
 // QueueConfig is how a queue is run; the zero value is the default, of an Inbox or
 // of a Dispatcher.
+//
+// MaxDepth is held against a figure that is at most a second old: what comes within
+// that second goes beyond it, and when the queue has been worked off it is a second
+// until more is taken. While the queue is full everything is refused, events that are
+// known already too: whether they are is not looked up.
 type QueueConfig struct {
 	Name        string          // the namespace in the store; default "inbox", "outbox"
 	Concurrency int             // attempts at once, in this process; default 64, 128
@@ -22,7 +29,7 @@ type QueueConfig struct {
 	Lease       time.Duration   // the right of one process to attempt a delivery, renewed at a third; default 30 s, at least 1 s
 	Poll        time.Duration   // how often the store is asked for what is due, beside its wake-ups; default 1 s
 	Drain       time.Duration   // how long attempts under way may go on when Run's context ends; default 25 s
-	MaxDepth    int             // how many may be queued, approximately; default 1,000,000, negative: no bound
+	MaxDepth    int             // how many may be queued, see below; default 1,000,000, negative: no bound
 	Retention   store.Retention // default: Processed 7 days, Dead for ever, Keys 7 days; Processed negative: for ever
 	Telemetry   Telemetry
 }
@@ -98,15 +105,33 @@ func (c QueueConfig) engine(limits func() map[string]int) engine.Config {
 }
 
 // Queue is one queue of a store as the person on call sees it. Safe for
-// concurrent use, beside the process that runs it and in others.
+// concurrent use, beside the process that runs it and in others. What changes
+// something is a record in the log at INFO, written with the caller's ctx, from
+// which a slog.Handler of your own can tell who it was.
 type Queue struct {
 	st   store.Store
 	name string
+	log  *slog.Logger // nil: slog.Default at each record
 }
 
 // NewQueue opens a queue for looking and acting, without running it: for
-// commands and dashboards. An Inbox has its own, by its method Queue.
+// commands and dashboards. Its records go to slog.Default. An Inbox and a Dispatcher
+// have their own, by their method Queue, whose records go where theirs do.
 func NewQueue(st store.Store, name string) *Queue { return &Queue{st: st, name: name} }
+
+// queueOf opens the queue of a completed c.
+func queueOf(st store.Store, c QueueConfig) *Queue {
+	return &Queue{st: st, name: c.Name, log: c.Telemetry.Logger}
+}
+
+// acted records what changed something.
+func (q *Queue) acted(ctx context.Context, a observe.Act) {
+	if a.Deliveries == 0 {
+		return
+	}
+	a.Queue = q.name
+	observe.Acted(ctx, q.log, a)
+}
 
 // pageSize is how many deliveries are read or changed at once.
 const pageSize = 100
@@ -176,7 +201,9 @@ func (q *Queue) Count(ctx context.Context, f store.Filter, limit int) (int, erro
 // erased stays dead. After an error some may be redriven already; to go on is safe.
 // A limit below 1 is an error: it neither means all nor is it silently none.
 func (q *Queue) Redrive(ctx context.Context, f store.Filter, after string, limit int) (n int, next string, err error) {
-	return q.change(ctx, f, after, limit, store.Change{To: store.Queued})
+	n, next, err = q.change(ctx, f, after, limit, store.Change{To: store.Queued})
+	q.acted(ctx, observe.Act{Action: observe.Redriven, Filter: f, Deliveries: n, Err: err})
+	return n, next, err
 }
 
 // Discard ends those that match, for the reason given; default "person". As
@@ -185,7 +212,9 @@ func (q *Queue) Discard(ctx context.Context, f store.Filter, reason, after strin
 	if reason == "" {
 		reason = "person"
 	}
-	return q.change(ctx, f, after, limit, store.Change{To: store.Discarded, Reason: reason})
+	n, next, err = q.change(ctx, f, after, limit, store.Change{To: store.Discarded, Reason: reason})
+	q.acted(ctx, observe.Act{Action: observe.Ended, Filter: f, Deliveries: n, Reason: reason, Err: err})
+	return n, next, err
 }
 
 // Erase empties what the events of those that match carry, for a person's request to
@@ -206,18 +235,21 @@ func (q *Queue) Erase(ctx context.Context, f store.Filter) (n int, err error) {
 	if len(f.IDs) == 0 && f.Subject == "" && f.EventID == "" && f.Tenant == "" && f.Source == "" && f.Type == "" {
 		return 0, fmt.Errorf("webhook: erase in queue %q: the filter names no IDs, Subject, EventID, Tenant, Source or Type", q.name)
 	}
-	if len(f.States) > 0 {
+	if f.States != nil {
 		return 0, fmt.Errorf("webhook: erase in queue %q: the filter names States", q.name)
 	}
 	// In two passes, since an event goes when the last of its deliveries has ended.
 	open := store.Change{From: []store.State{store.Queued, store.Dead}, To: store.Discarded, Reason: "erased"}
-	if _, _, err := q.changeAll(ctx, f, open); err != nil {
+	ended, _, err := q.changeAll(ctx, f, open)
+	q.acted(ctx, observe.Act{Action: observe.Ended, Filter: f, Deliveries: ended, Reason: open.Reason, Err: err})
+	if err != nil {
 		return 0, err
 	}
 	n, found, err := q.changeAll(ctx, f, store.Change{Erase: true})
 	if err == nil && n < found {
 		err = fmt.Errorf("webhook: erase in queue %q: %d deliveries are being processed, or their events elsewhere: call again: %w", q.name, found-n, store.ErrRetry)
 	}
+	q.acted(ctx, observe.Act{Action: observe.Erased, Filter: f, Deliveries: n, Err: err})
 	return n, err
 }
 
@@ -242,7 +274,7 @@ func (q *Queue) change(ctx context.Context, f store.Filter, after string, limit 
 	if limit < 1 {
 		return 0, after, fmt.Errorf("webhook: change in queue %q: limit is %d, must be at least 1", q.name, limit)
 	}
-	if len(f.States) == 0 {
+	if f.States == nil {
 		f.States = []store.State{store.Dead}
 	}
 	// What is being processed is its worker's.
@@ -294,39 +326,41 @@ func (q *Queue) Rename(ctx context.Context, from, to string) error {
 	if from == "" || to == "" || from == to {
 		return fmt.Errorf("webhook: rename %q to %q: two different names are needed", from, to)
 	}
-	busy, err := q.move(ctx, from, to)
+	moved, busy, err := q.move(ctx, from, to)
 	if err == nil && busy > 0 {
 		if err = q.handBack(ctx, from, busy); err == nil {
-			busy, err = q.move(ctx, from, to)
+			var more int
+			more, busy, err = q.move(ctx, from, to)
+			moved += more
 		}
 	}
 	switch {
 	case err != nil:
-		return fmt.Errorf("webhook: rename in queue %q: %w", q.name, err)
+		err = fmt.Errorf("webhook: rename in queue %q: %w", q.name, err)
 	case busy > 0:
-		return fmt.Errorf("webhook: rename %q to %q: %d deliveries are being processed: call again: %w", from, to, busy, store.ErrRetry)
+		err = fmt.Errorf("webhook: rename %q to %q: %d deliveries are being processed: call again: %w", from, to, busy, store.ErrRetry)
 	}
-	return nil
+	q.acted(ctx, observe.Act{Action: observe.Renamed, Filter: store.Filter{Destination: from}, To: to, Deliveries: moved, Err: err})
+	return err
 }
 
-// move changes the destination of what can be moved, and returns how many are
-// being processed.
-func (q *Queue) move(ctx context.Context, from, to string) (busy int, err error) {
+// move changes the destination of what can be moved, and returns how many it moved,
+// and how many are being processed.
+func (q *Queue) move(ctx context.Context, from, to string) (moved, busy int, err error) {
 	for after := ""; ; {
 		page, next, err := q.st.Find(ctx, q.name, store.Filter{Destination: from}, after, pageSize)
 		if err != nil {
-			return busy, err
+			return moved, busy, err
 		}
 		for _, d := range page {
 			if d.State == store.Processing {
 				busy++
 			}
 		}
-		if _, err := q.update(ctx, page, store.Change{Destination: to}); err != nil {
-			return busy, err
-		}
-		if next == "" {
-			return busy, nil
+		n, err := q.update(ctx, page, store.Change{Destination: to})
+		moved += n
+		if err != nil || next == "" {
+			return moved, busy, err
 		}
 		after = next
 	}
@@ -352,15 +386,25 @@ func (q *Queue) handBack(ctx context.Context, destination string, n int) error {
 
 // Pause holds a destination until Resume, in all processes and over restarts:
 // its deliveries are kept and not attempted; those that run, run on. A name that
-// has none yet may be paused before its first; Destinations shows it.
+// has none yet may be paused before its first, so that a misspelt one is no error
+// either: Destinations shows what there is and what is held, the new name beside the
+// one that was meant.
 func (q *Queue) Pause(ctx context.Context, destination, reason string) error {
-	return q.hold(ctx, store.Hold{Destination: destination, Kind: store.Paused, Reason: reason})
+	err := q.hold(ctx, store.Hold{Destination: destination, Kind: store.Paused, Reason: reason})
+	if err == nil {
+		q.acted(ctx, observe.Act{Action: observe.Paused, Filter: store.Filter{Destination: destination}, Reason: reason, Deliveries: -1})
+	}
+	return err
 }
 
 // Resume releases a destination, whatever held it. One that nothing holds, or
 // that nobody has, is no error.
 func (q *Queue) Resume(ctx context.Context, destination string) error {
-	return q.hold(ctx, store.Hold{Destination: destination, Release: true})
+	err := q.hold(ctx, store.Hold{Destination: destination, Release: true})
+	if err == nil {
+		q.acted(ctx, observe.Act{Action: observe.Resumed, Filter: store.Filter{Destination: destination}, Deliveries: -1})
+	}
+	return err
 }
 
 func (q *Queue) hold(ctx context.Context, h store.Hold) error {

@@ -235,6 +235,36 @@ func TestQueue_Discard(t *testing.T) {
 	})
 }
 
+// A list that came out empty picks nothing: not the whole queue.
+func TestQueue_EmptyListsPickNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := ofHandlers(t)
+		r.run()
+		r.add(numbered("", 3, "bad")...)
+		pass(time.Minute)
+		q := r.inbox.Queue()
+		for what, f := range map[string]store.Filter{
+			"ids":           {IDs: []string{}},
+			"ids of one":    {IDs: []string{}, Destination: "bad"},
+			"states":        {States: []store.State{}},
+			"states of one": {States: []store.State{}, Destination: "bad"},
+		} {
+			require.Empty(t, found(t, q, f), what)
+			n, next, err := q.Redrive(t.Context(), f, "", 10)
+			require.NoError(t, err, what)
+			require.Zero(t, n, what)
+			require.Empty(t, next, what)
+			n, _, err = q.Discard(t.Context(), f, "", "", 10)
+			require.NoError(t, err, what)
+			require.Zero(t, n, what)
+			n, err = q.Erase(t.Context(), f)
+			require.Zero(t, n, what)
+			require.Error(t, err, what)
+		}
+		require.Equal(t, map[store.State]int{store.Dead: 3}, r.states())
+	})
+}
+
 func TestQueue_Rename(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old := newRig(t, webhook.QueueConfig{})

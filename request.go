@@ -58,14 +58,23 @@ func (r *Request) Fresh(t time.Time) error {
 	if -tolerance <= ahead && ahead <= tolerance {
 		return nil
 	}
-	text := fmt.Sprintf("signed %s before it arrived", (-max(ahead, -maxSkew)).Round(time.Second))
+	text := fmt.Sprintf("signed %s before it arrived", inWords(-max(ahead, -maxSkew)))
 	if ahead > 0 {
-		text = fmt.Sprintf("signed %s after it arrived", min(ahead, maxSkew).Round(time.Second))
+		text = fmt.Sprintf("signed %s after it arrived", inWords(min(ahead, maxSkew)))
 	}
 	return &refusal.Error{
 		Cause: refusal.Clock, Err: ErrStale, Skew: ahead,
 		Text: text + fmt.Sprintf(", tolerated are %s: a replay, a late retry with its first signature, or a clock that is off", tolerance),
 	}
+}
+
+// inWords writes a span as a person reads it: a long one in days.
+func inWords(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d < 2*day {
+		return d.Round(time.Second).String()
+	}
+	return fmt.Sprintf("%d days", d/day)
 }
 
 // maxSkew is the largest skew that is told exactly; it also can be negated.

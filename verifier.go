@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/surehook/webhook/internal/observe"
 	"github.com/surehook/webhook/internal/refusal"
 )
 
@@ -285,7 +286,7 @@ func Unverified(read func(r *Request) ([]Event, error)) Verifier {
 			return events, err
 		},
 		Keyless:  true,
-		Preset:   "unverified",
+		Preset:   observe.Unverified,
 		NoDigest: true,
 	}
 }

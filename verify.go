@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -89,6 +90,15 @@ type verifiedKey struct{}
 func verifiedFrom(ctx context.Context) *verified {
 	v, _ := ctx.Value(verifiedKey{}).(*verified)
 	return v
+}
+
+// unverified says in the log that nothing vouches for the requests of r's route. Its
+// pattern is there if net/http's mux has set one: a path may hold what is secret.
+func unverified(r *http.Request, log *slog.Logger, about ...any) {
+	if r.Pattern != "" {
+		about = append(about, observe.KeyRoute, r.Pattern)
+	}
+	log.ErrorContext(r.Context(), "webhook route without Verify: every request is refused", about...)
 }
 
 // route is one use of Verify.

@@ -1,6 +1,10 @@
 package store
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Batch is one write: all of it or nothing.
 type Batch struct {
@@ -127,6 +131,25 @@ type Hold struct {
 	For         time.Duration // from now; zero: until released. In Stats: what is left
 	Reason      string        // for people
 	Release     bool          // ends the hold of its Kind; with Kind "" all four. What was due is due at once
+}
+
+// String tells of a hold that stands what a person wants to know: its kind, of which
+// ordering key, for how long yet, and why.
+func (h Hold) String() string {
+	s := string(h.Kind)
+	if h.Release {
+		s = strings.TrimSpace("released " + s)
+	}
+	if h.OrderKey != "" {
+		s += fmt.Sprintf(", key %q", h.OrderKey)
+	}
+	if h.For > 0 {
+		s += ", for " + h.For.Round(time.Second).String()
+	}
+	if h.Reason != "" {
+		s += fmt.Sprintf(": %q", h.Reason)
+	}
+	return s
 }
 
 // HoldKind says who holds.

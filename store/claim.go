@@ -12,18 +12,25 @@ type Claim struct {
 }
 
 // Filter picks deliveries. All fields that are set must match; the zero Filter
-// matches all.
+// matches all. A list that is not nil is set: one that is empty, as a computed one
+// may be, matches nothing.
 type Filter struct {
-	IDs         []string // of deliveries
+	IDs         []string // of deliveries; nil: any
 	Destination string
 	Source      string
 	Tenant      string
 	Type        string
 	Subject     string
 	EventID     string
-	States      []State
+	States      []State   // nil: any
 	Since       time.Time // received at or after
 	Before      time.Time // received before
+}
+
+// Nothing reports whether f has a list that is empty and not nil, so that no
+// delivery matches: a store's Find asks first.
+func (f *Filter) Nothing() bool {
+	return f.IDs != nil && len(f.IDs) == 0 || f.States != nil && len(f.States) == 0
 }
 
 // Change is what Update does to deliveries.

@@ -73,7 +73,7 @@ type Attempt struct {
 
 // What came of an attempt.
 const (
-	OutcomeProcessed = "processed"
+	OutcomeProcessed = "processed" // nothing failed; Class "discarded": there was nothing to do
 	OutcomeFailed    = "failed"
 	OutcomeDeferred  = "deferred" // put off by request; spends nothing
 	OutcomeLost      = "lost"     // its worker vanished: recorded by whoever took over

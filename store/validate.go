@@ -72,7 +72,7 @@ func (a *Add) validate() error {
 	return nil
 }
 
-func (h *Hold) validate() error {
+func (h Hold) validate() error {
 	if h.Destination == "" {
 		return fmt.Errorf("no destination: %w", ErrBadData)
 	}

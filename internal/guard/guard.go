@@ -13,7 +13,6 @@ import (
 	"net"
 	"net/netip"
 	"slices"
-	"strings"
 	"syscall"
 )
 
@@ -62,21 +61,25 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString("blocked: ")
-	if e.Target != "" {
-		b.WriteString(e.Target + ": ")
-	}
-	b.WriteString(e.Reason)
+	text := "blocked: " + e.Problem()
 	switch e.Setting {
 	case Development:
-		b.WriteString("; Guard.Development allows http and loopback")
+		text += "; Guard.Development allows http and loopback"
 	case Allow:
-		b.WriteString("; to allow it, name its address in Guard.Allow")
+		text += "; to allow it, name its address in Guard.Allow"
 	case Ports:
-		b.WriteString("; to allow it, name it in Guard.Ports")
+		text += "; to allow it, name it in Guard.Ports"
 	}
-	return b.String()
+	return text
+}
+
+// Problem is the text for whoever wrote the URL: without the setting, which is not
+// theirs.
+func (e *Error) Problem() string {
+	if e.Target == "" {
+		return e.Reason
+	}
+	return e.Target + ": " + e.Reason
 }
 
 // Validate returns what is wrong with the rules; the error names the field. It

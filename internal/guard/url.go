@@ -3,6 +3,7 @@ package guard
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -183,9 +184,21 @@ func isNumber(label string) bool {
 	return strings.Trim(label, "0123456789") == ""
 }
 
-// privateDomains are never found in public DNS.
+// loopback are the addresses that a name for this machine stands for.
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// opensLoopback reports whether a name for this machine may lead somewhere.
+func (r Rules) opensLoopback() bool {
+	return r.Development || slices.ContainsFunc(r.Allow, func(p netip.Prefix) bool {
+		return slices.ContainsFunc(loopback, p.Overlaps)
+	})
+}
+
+// localhost is always this machine, whatever else is open: RFC 6761, section 6.3.
+const localhost = "localhost"
+
+// privateDomains are never found in public DNS either.
 var privateDomains = []struct{ domain, name, setting string }{
-	{"localhost", "this machine (RFC 6761)", Development},
 	{"localdomain", "this machine or its network", Development},
 	{"local", "names of the local link (RFC 6762)", Allow},
 	{"internal", "names of private networks and clouds", Allow}, // reserved by ICANN's board in July 2024
@@ -195,6 +208,12 @@ var privateDomains = []struct{ domain, name, setting string }{
 // checkPublicName answers early what the addresses would say later. Where
 // something private is open, a name may lead there, and they alone decide.
 func (r Rules) checkPublicName(name string) error {
+	if name == localhost || strings.HasSuffix(name, "."+localhost) {
+		if r.opensLoopback() {
+			return nil
+		}
+		return &Error{Target: name, Reason: "not a public name: this machine (RFC 6761)", Setting: Development}
+	}
 	if r.Development || len(r.Allow) > 0 {
 		return nil
 	}

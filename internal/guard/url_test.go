@@ -109,7 +109,19 @@ func TestCheckURL_Switches(t *testing.T) {
 		{
 			"allow", allow,
 			[]string{"https://10.0.0.1/", "https://hooks.internal/", "https://hooks/", "https://hooks.ns.svc.cluster.local:8443/"},
-			[]string{"http://10.0.0.1/", "https://192.168.0.1/", "https://127.0.0.1/", "https://hooks:80/", "https://10.1/"},
+			[]string{"http://10.0.0.1/", "https://192.168.0.1/", "https://127.0.0.1/", "https://hooks:80/", "https://10.1/", "https://localhost/x", "https://app.localhost/"},
+		},
+		{
+			"allow loopback",
+			guard.Rules{Allow: prefixes("127.0.0.0/8")},
+			[]string{"https://localhost/", "https://app.localhost/", "https://127.0.0.1/"},
+			[]string{"http://localhost/", "https://[::1]/", "https://localhost:3000/"},
+		},
+		{
+			"allow one loopback address",
+			guard.Rules{Allow: prefixes("::1/128")},
+			[]string{"https://localhost/", "https://[::1]/"},
+			[]string{"https://127.0.0.1/"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {

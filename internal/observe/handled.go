@@ -13,7 +13,7 @@ const KeySpace = "space"
 
 // Handled is what became of an event that is not stored.
 type Handled struct {
-	Status     string // Processed, Failed, Duplicate, or Received: it was handed on
+	Status     string // Processed, Failed, Duplicate; Received: it was handed on; Discarded: that was not needed
 	Preset     string // its verifier's
 	Space      string // of its keys; empty: it has none
 	Reason     string
@@ -26,6 +26,7 @@ type Handled struct {
 var handledText = map[string]string{
 	Received:  "webhook event received",
 	Duplicate: "webhook event received",
+	Discarded: "webhook event received",
 	Processed: "webhook event processed",
 	Failed:    "webhook event failed",
 }
@@ -63,7 +64,7 @@ func (o *Observer) Handled(ctx context.Context, r *store.Record, secretID string
 		attrs = append(attrs, slog.String(KeySecretID, secretID))
 	}
 	if h.Reason != "" {
-		attrs = append(attrs, slog.String(KeyReason, h.Reason))
+		attrs = append(attrs, slog.String(KeyReason, Clean(h.Reason)))
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, handledText[h.Status], attrs...)
 }

@@ -35,10 +35,13 @@ const (
 	KeyDestination = "destination"
 	KeyAttempt     = "attempt"
 	KeyDeliveries  = "deliveries"
+	KeyAdded       = "added"     // deliveries that a known event got
+	KeyOrderKey    = "order_key" // of a dead letter: what is behind it waits
 	KeyRetryIn     = "retry_in"
 	KeyHTTPStatus  = "http_status"
 	KeySuppressed  = "suppressed" // records of the same kind that were left out since the last
 	KeySecretID    = "secret_id"
+	KeyRoute       = "route" // the pattern of net/http's mux
 )
 
 // Words of KeyStatus.
@@ -154,8 +157,14 @@ func (o *Observer) stored(ctx context.Context, queue string, r *store.Record, a 
 	if secretID != "" {
 		attrs = append(attrs, slog.String(KeySecretID, secretID))
 	}
-	if a.Changed {
+	if a.Missing > 0 {
+		attrs = append(attrs, slog.Int(KeyAdded, a.Missing))
+	}
+	switch {
+	case a.Changed:
 		attrs = append(attrs, slog.String(KeyReason, "known with another body: the first one stays"))
+	case a.Missing > 0:
+		attrs = append(attrs, slog.String(KeyReason, "known already: the deliveries that it did not have were added"))
 	}
 	log.LogAttrs(ctx, level, storedText[o.way], attrs...)
 }
@@ -206,6 +215,9 @@ func (o *Observer) Attempted(ctx context.Context, d *store.Delivery, s *store.Se
 	if s.Reason != "" {
 		attrs = append(attrs, slog.String(KeyReason, Clean(s.Reason)))
 	}
+	if s.To == store.Dead && d.OrderKey != "" {
+		attrs = append(attrs, slog.String(KeyOrderKey, Clean(d.OrderKey)))
+	}
 	if s.To == store.Queued {
 		attrs = append(attrs, slog.Duration(KeyRetryIn, s.After))
 	}
@@ -239,7 +251,8 @@ func (o *Observer) NotSettled(ctx context.Context, d *store.Delivery, a *store.A
 		slog.String(KeyDelivery, d.ID), slog.String(KeyDestination, Clean(d.Destination)), slog.String(KeyError, Clean(err.Error())))
 }
 
-// Rejection is a request that was refused before any event was believed.
+// Rejection is a request that was refused: before any event of it was believed, or
+// after that, and then it has Events.
 type Rejection struct {
 	Source string // the route's
 	Preset string // the verifier's
@@ -247,31 +260,56 @@ type Rejection struct {
 	Status int    // that was answered
 	Err    error  // the diagnosis; holds no payload, secret or signature
 	Took   time.Duration
+	Events []store.Record // what the check believed
 }
 
-// Rejected counts a refused request and records it at WARN: the first of its source and
-// reason at once, those that follow within ten seconds as a count.
+// Unverified is the preset of a verifier that believes everybody.
+const Unverified = "unverified"
+
+// lost reports whether authentic events were refused for good: they do not come
+// again, and nobody can forge a flood of them.
+func (r *Rejection) lost() bool {
+	return len(r.Events) > 0 && r.Status < 500 && r.Preset != Unverified
+}
+
+// Rejected counts a refused request and records it at WARN: the first of its source
+// and reason at once, those that follow within ten seconds as a count. Where it had
+// events each is a record, and those that are lost are never left out.
 func (o *Observer) Rejected(ctx context.Context, r Rejection) {
 	o.received(ctx, receipt{r.Source, r.Preset, Rejected, r.Reason}, 1)
-	k := rejectKey{r.Source, r.Reason}
-	o.mu.Lock()
-	if c := o.rejects[k]; c != nil {
-		c.suppressed++
-		o.mu.Unlock()
+	if !r.lost() && o.silent(rejectKey{r.Source, r.Reason}) {
 		return
 	}
-	o.rejects[k] = &rejectCount{}
-	o.mu.Unlock()
-	time.AfterFunc(rejectEvery, func() { o.rejectsOver(k) })
+	log := func(about ...slog.Attr) {
+		attrs := make([]slog.Attr, 0, 12)
+		attrs = append(attrs, slog.String(KeyStatus, Rejected))
+		attrs = append(attrs, about...)
+		attrs = append(attrs, slog.String(KeyReason, r.Reason), slog.Int(KeyHTTPStatus, r.Status), slog.Duration(KeyDuration, r.Took))
+		if r.Err != nil {
+			attrs = append(attrs, slog.String(KeyError, Clean(r.Err.Error())))
+		}
+		o.Logger().LogAttrs(ctx, slog.LevelWarn, "webhook request rejected", attrs...)
+	}
+	for i := range r.Events {
+		log(appendRecord(nil, &r.Events[i])...)
+	}
+	if len(r.Events) == 0 {
+		log(slog.String(KeySource, r.Source))
+	}
+}
 
-	attrs := []slog.Attr{
-		slog.String(KeyStatus, Rejected), slog.String(KeySource, r.Source), slog.String(KeyReason, r.Reason),
-		slog.Int(KeyHTTPStatus, r.Status), slog.Duration(KeyDuration, r.Took),
+// silent reports whether a record about k was written within rejectEvery, and counts
+// this one; else the silence begins.
+func (o *Observer) silent(k rejectKey) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if c := o.rejects[k]; c != nil {
+		c.suppressed++
+		return true
 	}
-	if r.Err != nil {
-		attrs = append(attrs, slog.String(KeyError, Clean(r.Err.Error())))
-	}
-	o.Logger().LogAttrs(ctx, slog.LevelWarn, "webhook request rejected", attrs...)
+	o.rejects[k] = &rejectCount{}
+	time.AfterFunc(rejectEvery, func() { o.rejectsOver(k) })
+	return false
 }
 
 // rejectsOver ends the silence about k, and says how many it swallowed.

@@ -57,7 +57,7 @@ func classify(ctx context.Context, err error, w *watch) *failure {
 	if f := ended(ctx, step); f != nil {
 		return f
 	}
-	for _, f := range []*failure{lookup(err), handshake(err, step), system(err, address), late(err, step), closed(err, step), broken(err)} {
+	for _, f := range []*failure{lookup(err, w.lookedUp()), handshake(err, step), system(err, address), late(err, step), closed(err, step), broken(err)} {
 		if f != nil {
 			return f
 		}
@@ -76,17 +76,18 @@ func ended(ctx context.Context, step string) *failure {
 	return nil
 }
 
-func lookup(err error) *failure {
+// lookup holds for errors of the DNS, of the host that was looked up.
+func lookup(err error, host string) *failure {
 	e, ok := errors.AsType[*net.DNSError](err)
 	switch {
 	case !ok:
 		return nil
 	case e.IsNotFound:
-		return &failure{class: DNS, text: "no such host"}
+		return &failure{class: DNS, text: host + ": no such host"}
 	case e.IsTimeout:
-		return &failure{class: DNS, text: "timeout of the DNS server"}
+		return &failure{class: DNS, text: host + ": timeout of the DNS server"}
 	default:
-		return &failure{class: DNS, text: "the DNS server could not look up the host"}
+		return &failure{class: DNS, text: host + ": the DNS server could not look it up"}
 	}
 }
 

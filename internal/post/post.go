@@ -130,8 +130,8 @@ type Result struct {
 // With an rt of the caller's, neither the Rules nor anything that New sets hold:
 // it is to heed the request's context and to follow no redirects.
 //
-// Err shows neither path, query and userinfo of the URL, nor anything that the
-// receiver wrote but the host of a redirect. Of what caused it only a *guard.Error and the errors of package
+// Err shows of the URL the host at most, and of what the receiver wrote nothing but
+// the host of a redirect. Of what caused it only a *guard.Error and the errors of package
 // context are found by errors.As and errors.Is.
 func (c *Client) Post(ctx context.Context, req *http.Request, rt http.RoundTripper) Result {
 	if _, ok := ctx.Deadline(); !ok {

@@ -253,9 +253,9 @@ func TestPost_NoProxyFromTheEnvironment(t *testing.T) {
 func TestPost_Lookup(t *testing.T) {
 	c := client(t, post.Config{})
 	c.Resolve(dnstest.Resolver(t, func(string) dnstest.Answer { return dnstest.Answer{} }))
-	r := call(t, c, "http://"+secret+".example", long)
+	r := call(t, c, "http://mistyped.example/"+secret, long)
 	assert.Equal(t, post.DNS, r.Class)
-	assert.ErrorContains(t, r.Err, "no such host")
+	assert.EqualError(t, r.Err, "webhook: mistyped.example: no such host")
 	assert.Positive(t, r.DNS)
 
 	c.Resolve(&net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
@@ -263,6 +263,7 @@ func TestPost_Lookup(t *testing.T) {
 	}})
 	r = call(t, c, "http://good.example", long)
 	assert.Equal(t, post.DNS, r.Class)
+	assert.ErrorContains(t, r.Err, "good.example: ")
 
 	c.Resolve(&net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		<-ctx.Done()

@@ -26,6 +26,7 @@ const (
 type watch struct {
 	mu                      sync.Mutex
 	step                    string
+	host                    string // that was looked up
 	address                 string
 	connected               bool  // one of the addresses
 	ready                   bool  // there is a connection: dials that still run are not this call's
@@ -57,8 +58,8 @@ func (s *span) length(now time.Time) time.Duration {
 // onto returns a context under which a call is followed.
 func (w *watch) onto(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		DNSStart: func(httptrace.DNSStartInfo) {
-			w.dialling(func() { w.step = stepDNS; w.dns.begin() })
+		DNSStart: func(info httptrace.DNSStartInfo) {
+			w.dialling(func() { w.step, w.host = stepDNS, info.Host; w.dns.begin() })
 		},
 		DNSDone: func(httptrace.DNSDoneInfo) {
 			w.dialling(func() { w.dns.to = time.Now() })
@@ -142,6 +143,17 @@ func (w *watch) where() (step, address string, dialErr error) {
 		step = stepConnection
 	}
 	return step, w.tried(), w.dialErr
+}
+
+// lookedUp returns the host that was looked up: the URL's, or that of a proxy which
+// the caller's own RoundTripper goes through.
+func (w *watch) lookedUp() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.host == "" {
+		return "the host"
+	}
+	return w.host
 }
 
 // tried returns the address that was connected to, or tried last: one that the

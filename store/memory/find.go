@@ -30,6 +30,9 @@ func (s *Store) Find(ctx context.Context, queue string, f store.Filter, after st
 	if limit < 1 {
 		limit = pageSize
 	}
+	if f.Nothing() {
+		return nil, "", nil
+	}
 
 	among := s.among(queue, &f)
 	from := sort.Search(len(among), func(i int) bool { return among[i].seq > last })

@@ -45,6 +45,9 @@ func (s *Store) Find(ctx context.Context, queue string, f store.Filter, after st
 	if limit < 1 {
 		limit = pageOf
 	}
+	if f.Nothing() {
+		return nil, "", nil
+	}
 	page, next, err := s.find(ctx, queue, &f, last, limit)
 	if err != nil {
 		return nil, "", s.failed("find", err)

@@ -35,6 +35,20 @@ var readFlaws = []sabotage{
 	{"ignores the filter of subjects", "Find/EachFilter", func(s *broken) {
 		s.onFilters(func(f *store.Filter) { f.Subject = "" })
 	}},
+	{"takes an empty list of IDs for none", "Find/AnEmptyListMatchesNothing", func(s *broken) {
+		s.onFilters(func(f *store.Filter) {
+			if len(f.IDs) == 0 {
+				f.IDs = nil
+			}
+		})
+	}},
+	{"takes an empty list of states for none", "Find/AnEmptyListMatchesNothing", func(s *broken) {
+		s.onFilters(func(f *store.Filter) {
+			if len(f.States) == 0 {
+				f.States = nil
+			}
+		})
+	}},
 	{"folds the case of a tenant", "Bytes/OddTextIsFoundAndDistinct", func(s *broken) {
 		find := s.find
 		s.find = func(ctx context.Context, queue string, f store.Filter, after string, limit int) ([]store.Delivery, string, error) {

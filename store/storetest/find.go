@@ -13,6 +13,7 @@ var findCases = []testCase{
 	{name: "Find/EachFilter", run: findFilters},
 	{name: "Find/AllFiltersMustMatch", run: findCombined},
 	{name: "Find/ByStates", run: findStates},
+	{name: "Find/AnEmptyListMatchesNothing", run: findNothing},
 	{name: "Find/ReceivedBetween", run: findReceived},
 	{name: "Find/BodiesAndAttemptsOnlyByIDs", run: findBodies},
 	{name: "Find/UnknownIDsArePassedOver", run: findUnknown},
@@ -139,6 +140,29 @@ func findStates(t *tester) {
 	}
 	sameItems(t, "found by two states", ids(t.find(store.Filter{States: []store.State{store.Queued, store.Dead}})), []string{"dead", "queued"})
 	equal(t, "found by a state that is none", len(t.find(store.Filter{States: []store.State{"nonsense"}})), 0)
+}
+
+// A list that is empty and not nil matches nothing: whoever computed one that came
+// out empty does not mean all.
+func findNothing(t *tester) {
+	id := t.put("e", "work")
+	some := []store.State{store.Queued}
+	for _, c := range []struct {
+		what string
+		f    store.Filter
+	}{
+		{"no IDs", store.Filter{IDs: []string{}}},
+		{"no IDs and all else that matches", store.Filter{IDs: []string{}, Destination: "work", States: some}},
+		{"no states", store.Filter{States: []store.State{}}},
+		{"no states and its ID", store.Filter{IDs: []string{id}, States: []store.State{}}},
+	} {
+		page, next, err := t.st.Find(t.ctx, queue, c.f, "", 10)
+		if err != nil || next != "" {
+			t.Fatalf("Find by %s: next %q, %v", c.what, next, err)
+		}
+		equal(t, "found by "+c.what, len(page), 0)
+	}
+	equal(t, "found by lists that are nil", len(t.find(store.Filter{})), 1)
 }
 
 // Since is inclusive, Before is not.

@@ -140,7 +140,7 @@ func (t *keysTester) refused(owner string, words ...string) {
 	t.Helper()
 	known, err := t.k.Reserve(t.ctx, ownerOf(owner), keysOf(words...), lease)
 	if !errors.Is(err, store.ErrReserved) {
-		t.Fatalf("Reserve %s by %s: %t and %v, want ErrReserved", few(words), owner, known, err)
+		t.Fatalf("Reserve %s by %s: %s and %v, want ErrReserved", few(words), owner, excerpt(known, 0), err)
 	}
 }
 

@@ -386,9 +386,26 @@ func equal[T comparable](t testing.TB, what string, got, want T) {
 // sameItems fails unless got is want in that order.
 func sameItems[T comparable](t testing.TB, what string, got, want []T) {
 	t.Helper()
-	if !slices.Equal(got, want) {
-		t.Fatalf("%s: got %q, want %q", what, fmt.Sprint(got), fmt.Sprint(want))
+	if slices.Equal(got, want) {
+		return
 	}
+	from := 0
+	for from < min(len(got), len(want)) && got[from] == want[from] {
+		from++
+	}
+	t.Fatalf("%s: got %s, want %s", what, excerpt(got, from), excerpt(want, from))
+}
+
+// shown is how many items a failure shows.
+const shown = 50
+
+// excerpt writes items, and of many those around the one at from.
+func excerpt[T any](items []T, from int) string {
+	if len(items) <= shown {
+		return fmt.Sprintf("%q", fmt.Sprint(items))
+	}
+	first := max(0, min(from-2, len(items)-shown/5))
+	return fmt.Sprintf("%d items, of which %q from [%d] on", len(items), fmt.Sprint(items[first:min(first+shown/5, len(items))]), first)
 }
 
 // show writes results by their names, and strings so that odd bytes are seen.

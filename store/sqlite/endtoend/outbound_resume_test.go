@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -110,8 +111,10 @@ func (s *stage) sendTo(endpoints []string, n int) {
 	require.NoError(s.t, err)
 	defer st.Close()
 	out, err := webhook.NewDispatcher(st, webhook.DispatcherConfig{
-		Endpoints: webhook.EndpointList{},
-		Queue:     webhook.QueueConfig{Telemetry: webhook.Telemetry{Logger: slog.New(slog.DiscardHandler)}},
+		Endpoints: webhook.EndpointFunc(func(context.Context, string) (webhook.Endpoint, error) {
+			return webhook.Endpoint{}, webhook.ErrNotFound // nobody asks: it only sends
+		}),
+		Queue: webhook.QueueConfig{Telemetry: webhook.Telemetry{Logger: slog.New(slog.DiscardHandler)}},
 	})
 	require.NoError(s.t, err)
 	for i := range n {
