@@ -385,7 +385,8 @@ func (q *Queue) handBack(ctx context.Context, destination string, n int) error {
 }
 
 // Pause holds a destination until Resume, in all processes and over restarts:
-// its deliveries are kept and not attempted; those that run, run on. A name that
+// its deliveries are kept and not attempted; those that run, run on, and a few that a
+// process has in hand may begin within the next second. A name that
 // has none yet may be paused before its first, so that a misspelt one is no error
 // either: Destinations shows what there is and what is held, the new name beside the
 // one that was meant.
