@@ -156,6 +156,7 @@ func (d *Dispatcher) checkList(list EndpointList) error {
 			return fmt.Errorf("two endpoints have the ID %q", list[i].ID)
 		}
 		seen[list[i].ID] = true
+		d.saw(&list[i])
 	}
 	return nil
 }

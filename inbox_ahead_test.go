@@ -2,8 +2,6 @@ package webhook_test
 
 import (
 	"context"
-	"fmt"
-	"net/http"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -75,8 +73,8 @@ func TestAhead_NoAttemptWaitsForAClaim(t *testing.T) {
 	})
 }
 
-// A pace that was not kept: whoever waited too long is asked for anew, since the
-// handler may be paused, or have been taken on by another process.
+// A pace that was not kept: whoever waited too long is handed back, since the handler
+// may be paused.
 func TestAhead_PausedWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{Concurrency: 2})
@@ -101,125 +99,124 @@ func TestAhead_PausedWhileWaiting(t *testing.T) {
 	})
 }
 
-// An endpoint that asks for time gets it, also from what waits in hand.
-func TestAhead_HeldWhileWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 2}, webhook.Endpoint{ID: "a"})
-		took := []time.Duration{20 * time.Millisecond, 0, 10 * time.Millisecond} // then nothing
-		o.net.answer = func(n int, _ *http.Request) reply {
-			if n < len(took) {
-				time.Sleep(took[n])
-			}
-			if n == 2 {
-				return status(http.StatusServiceUnavailable, "Retry-After", "60")
-			}
-			return status(http.StatusNoContent)
-		}
-		o.run()
-		start := time.Now()
-		for range 5 {
-			o.send(webhook.Event{To: []string{"a"}})
-			synctest.Wait()
-		}
-		in := map[store.State]int{}
-		for _, d := range o.deliveries() {
-			in[d.State]++
-		}
-		require.Equal(t, map[store.State]int{store.Processed: 1, store.Processing: 4}, in, "two wait in hand")
-		pass(50 * time.Second)
-		require.Len(t, o.net.posts(), 3, "nothing after the 503")
-		pass(time.Minute)
-		require.Len(t, o.net.posts(), 6)
-		for _, p := range o.net.posts()[3:] {
-			require.GreaterOrEqual(t, p.at.Sub(start), time.Minute)
-		}
-	})
-}
-
-// Endpoints that hang keep the slots that they have, and not those of others by
-// what waits for them.
-func TestAhead_TakesNoSlotsFromOthers(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		hang := []string{"a", "b", "c"}
-		var endpoints []webhook.Endpoint
-		for _, id := range append(hang, "healthy") {
-			endpoints = append(endpoints, webhook.Endpoint{ID: id})
-		}
-		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 2, Queue: webhook.QueueConfig{Concurrency: 8}}, endpoints...)
-		o.net.answer = func(n int, r *http.Request) reply {
-			if n >= 4 && r.URL.Host != "healthy.example" {
-				time.Sleep(10 * time.Second)
-			}
-			return status(http.StatusNoContent)
-		}
-		o.run()
-		for _, e := range endpoints {
-			o.send(webhook.Event{To: []string{e.ID}})
-		}
-		synctest.Wait()
-		require.Len(t, o.net.posts(), 4, "each was quick")
-		for range 4 {
-			for _, id := range hang {
-				o.send(webhook.Event{To: []string{id}})
-			}
-		}
-		synctest.Wait()
-		require.Len(t, o.net.posts(), 10, "two of each hang, and two of each wait in hand")
-		for i := range 6 {
-			o.send(webhook.Event{ID: fmt.Sprint(i), To: []string{"healthy"}})
-		}
-		pass(5 * time.Millisecond) // those that found both slots taken were stored, and claimed a moment later
-		require.Len(t, o.net.posts(), 16)
-		pass(time.Minute)
-	})
-}
-
-// The next does not begin while the hold is being stored.
-func TestAhead_NothingBeforeTheHoldIsStored(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 1}, webhook.Endpoint{ID: "a"})
-		o.net.answer = first(1, http.StatusServiceUnavailable, "Retry-After", "60")
-		o.st.onCommit(func(ctx context.Context, b *store.Batch, real commitFunc) (*store.Results, error) {
-			if len(b.Holds) > 0 {
-				time.Sleep(time.Second)
-			}
-			return real(ctx, b)
+// A store that is slow is no pace of the handler's.
+func TestAhead_SlowStore(t *testing.T) {
+	for _, slow := range []time.Duration{900 * time.Millisecond, 1100 * time.Millisecond, 3 * time.Second} {
+		t.Run(slow.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, webhook.QueueConfig{})
+				r.inbox.Handle("billing", new(gauge).takes(time.Millisecond))
+				r.st.onClaim(func(ctx context.Context, c store.Claim, real claimFunc) ([]store.Delivery, error) {
+					ds, err := real(ctx, c)
+					time.Sleep(slow)
+					return ds, err
+				})
+				r.st.onCommit(func(ctx context.Context, b *store.Batch, real commitFunc) (*store.Results, error) {
+					res, err := real(ctx, b)
+					if hasAdds(b) {
+						time.Sleep(slow)
+					}
+					return res, err
+				})
+				r.add(numbered("queued", 5, "billing")...)
+				r.run()
+				pass(5 * time.Second)
+				r.add(numbered("born", 5, "billing")...)
+				pass(5 * time.Second)
+				require.Equal(t, map[store.State]int{store.Processed: 10}, r.states())
+				for _, d := range r.deliveries() {
+					require.Equal(t, uint64(1), d.Token)
+				}
+			})
 		})
-		for range 3 {
-			o.send(webhook.Event{To: []string{"a"}})
-		}
-		o.run()
-		pass(30 * time.Second)
-		require.Len(t, o.net.posts(), 1)
+	}
+}
+
+// What waits behind handlers that never return is another process's in a moment.
+func TestAhead_BehindHandlersThatHang(t *testing.T) {
+	for name, limit := range map[string]int{"of all": 0, "of the handler": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := webhook.QueueConfig{Concurrency: 2, Timeout: 10 * time.Second, Drain: time.Second}
+				if limit > 0 {
+					c.Concurrency = 8
+				}
+				r := newRig(t, c)
+				release := make(chan struct{})
+				r.inbox.HandleWith("billing", onceQuick(func(context.Context, webhook.Event) error { <-release; return nil }), webhook.HandlerConfig{Concurrency: limit})
+				stop := r.run()
+				r.quicken("billing")
+				r.add(numbered("hangs", 2, "billing")...)
+				synctest.Wait()
+				r.add(numbered("waits", 2, "billing")...)
+				require.Equal(t, 4, r.states()[store.Processing])
+				other := newRigOn(t, r.mem, webhook.QueueConfig{})
+				var got collector
+				other.inbox.Handle("billing", got.handle)
+				other.run()
+				pass(3 * time.Second)
+				require.ElementsMatch(t, []string{"waits00000", "waits00001"}, got.ids())
+				require.Error(t, stop())
+				close(release)
+			})
+		})
+	}
+}
+
+// A suspect waits until nothing else is in hand: what waits itself must not keep it
+// from its turn.
+func TestAhead_SuspectBehindHandlersThatHang(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{Concurrency: 8, Timeout: 10 * time.Second, Drain: time.Second})
+		neighbour := newRigOn(t, r.mem, webhook.QueueConfig{Name: "neighbour"})
+		release := make(chan struct{})
+		r.inbox.HandleWith("billing", onceQuick(func(context.Context, webhook.Event) error { <-release; return nil }), webhook.HandlerConfig{Concurrency: 2})
+		var suspect, innocent collector
+		r.inbox.Handle("suspect", suspect.handle)
+		neighbour.inbox.Handle("innocent", innocent.handle)
+		stop := r.run()
+		neighbour.run()
+		r.quicken("billing")
+		r.add(numbered("hangs", 2, "billing")...)
+		synctest.Wait()
+		r.add(numbered("waits", 2, "billing")...)
+
+		r.st.onClaim(noClaims)
+		adder := newRigOn(t, r.mem, webhook.QueueConfig{})
+		adder.inbox.Handle("suspect", suspect.handle)
+		adder.add(event("poison", "suspect"))
+		adder.lose("suspect")
+		adder.lose("suspect")
+		r.st.onClaim(nil)
 		pass(time.Minute)
-		require.Len(t, o.net.posts(), 4)
+		neighbour.add(event("1", "innocent"))
+		pass(time.Minute)
+		require.Equal(t, []string{"poison"}, suspect.ids())
+		require.Equal(t, []string{"1"}, innocent.ids())
+		require.Error(t, stop())
+		close(release)
 	})
 }
 
-// What another process sends to an endpoint that is idle here is not left to the
-// poll while others are busy.
-func TestAhead_OthersWhileBusy(t *testing.T) {
+// One at a time is the oldest first, whatever each takes.
+func TestAhead_OldestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 1, Queue: webhook.QueueConfig{Poll: time.Hour}}, webhook.Endpoint{ID: "hangs"}, webhook.Endpoint{ID: "idle"})
-		o.net.answer = func(_ int, r *http.Request) reply {
-			if r.URL.Host == "hangs.example" {
-				time.Sleep(10 * time.Second)
+		r := newRig(t, webhook.QueueConfig{})
+		var got collector
+		r.inbox.HandleWith("billing", func(ctx context.Context, e webhook.Event) error {
+			if e.ID == "00001" {
+				time.Sleep(3 * time.Second)
 			}
-			return status(http.StatusNoContent)
+			return got.handle(ctx, e)
+		}, webhook.HandlerConfig{Concurrency: 1})
+		r.run()
+		var want []string
+		for _, e := range numbered("", 6, "billing") {
+			r.add(e)
+			want = append(want, e.ID)
+			pass(time.Millisecond)
 		}
-		o.run()
-		o.send(webhook.Event{To: []string{"hangs"}})
-		other, err := webhook.NewDispatcher(o.mem, webhook.DispatcherConfig{Endpoints: webhook.EndpointFunc(
-			func(context.Context, string) (webhook.Endpoint, error) {
-				return webhook.Endpoint{}, webhook.ErrNotFound // nobody asks: it only sends
-			},
-		)})
-		require.NoError(t, err)
-		for range 2 {
-			_, err = other.Send(t.Context(), webhook.Event{To: []string{"idle"}})
-			require.NoError(t, err)
-			pass(10 * time.Millisecond)
-		}
-		require.Len(t, o.net.posts(), 3)
+		pass(time.Minute)
+		require.Equal(t, want, got.ids())
 	})
 }

@@ -39,22 +39,24 @@ func TestLease_RenewedWithinTheTimeout(t *testing.T) {
 	}
 }
 
-// Those that wait for their turn are renewed too.
-func TestLease_RenewedWhileWaiting(t *testing.T) {
+// What waits for its turn in hand does so for a second: then it is whoever's.
+func TestLease_HandedBackWhileWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, webhook.QueueConfig{Concurrency: 1})
+		r := newRig(t, webhook.QueueConfig{Concurrency: 2})
 		var g gauge
 		r.inbox.Handle("billing", onceQuick(g.takes(50*time.Second)))
 		r.run()
 		r.quicken("billing")
-		r.add(event("1", "billing"), event("2", "billing"))
-		require.Equal(t, 2, r.states()[store.Processing])
+		r.add(numbered("", 4, "billing")...)
+		require.Equal(t, map[store.State]int{store.Processed: 1, store.Processing: 4}, r.states())
+		pass(time.Second)
+		require.Equal(t, map[store.State]int{store.Processed: 1, store.Processing: 2, store.Queued: 2}, r.states())
 		pass(5 * time.Minute)
-		_, _, entered := g.seen()
-		require.Equal(t, 2, entered)
+		_, highest, entered := g.seen()
+		require.Equal(t, []int{2, 4}, []int{highest, entered})
 		for _, d := range r.deliveries() {
 			require.Equal(t, store.Processed, d.State)
-			require.Zero(t, d.Lost)
+			require.Zero(t, d.Lost+d.Spent)
 		}
 	})
 }

@@ -68,21 +68,23 @@ func (e *Engine) attempt(l *lease) {
 }
 
 // enter waits until l may run: false if the drain begins, the lease is lost or
-// may have run out before, or l has to run alone and cannot.
+// may have run out before, the destination is held, its turn does not come soon, or l
+// has to run alone and cannot.
 func (e *Engine) enter(l *lease) bool {
-	ctx := l.ctx
 	if l.suspect() {
 		if !process.isolate(l, e.stopping) {
 			return false // another is first
 		}
 		// All turns are free now but those of handlers which are past their
 		// time. If they have all of them, the others are not to wait too.
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Second)
-		defer cancel()
 		e.slots.draw(&l.ticket, l.d.Destination)
 	}
-	if !e.slots.begin(ctx, &l.ticket, e.stopping) {
+	switch e.slots.begin(l.ctx, &l.ticket, e.stopping) {
+	case began:
+	case waitedLong:
+		e.slots.slower(l.d.Destination)
+		return false
+	default:
 		return false
 	}
 	// Whoever is let in by two doors at once comes through either.
@@ -94,7 +96,7 @@ func (e *Engine) enter(l *lease) bool {
 }
 
 // mayStart returns whether no drain has begun, l is surely current (after a pause
-// of the process another may have the delivery), and it has not become stale.
+// of the process another may have the delivery), and no hold came after it.
 func (e *Engine) mayStart(l *lease) bool {
 	select {
 	case <-e.stopping:
@@ -103,7 +105,7 @@ func (e *Engine) mayStart(l *lease) bool {
 		return false
 	default:
 		l.began = time.Now()
-		return l.current(l.began) && (l.suspect() || !e.slots.stale(l.d.Destination, l.from))
+		return l.current(l.began) && !e.slots.held(l.d.Destination, l.from)
 	}
 }
 
@@ -125,6 +127,9 @@ func (e *Engine) finish(l *lease, out *Outcome) {
 	}
 	e.settle(l, e.handBack(l, *out))
 	e.unsettled.Add(-1)
+	if out.Hold != nil {
+		e.slots.stored(l.d.Destination)
+	}
 	if !early {
 		free()
 	}

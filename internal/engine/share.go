@@ -10,7 +10,9 @@ type share struct {
 	inHand int
 	more   bool // the store may have something due that there was no slot for
 	pace   pace
-	held   time.Time // when the last hold was made that this process knows of
+
+	holding int       // attempts whose hold of the destination is being stored
+	held    time.Time // what was leased before is not attempted
 }
 
 func (s *slots) newShare(limit int) *share {
@@ -26,17 +28,51 @@ func (s *slots) share(destination string) *share {
 	sh := s.serves[destination]
 	if sh == nil && s.other != nil && s.serves != nil {
 		sh = s.newShare(s.other(destination))
+		sh.held = s.lately[destination]
 		s.serves[destination] = sh
 	}
 	return sh
 }
 
-// forget drops the share of a destination that has nothing in hand, unless it
-// stays. s.mu is held.
-func (s *slots) forget(destination string, sh *share) {
-	if !sh.named && sh.inHand == 0 {
+// idle sees to the share of a destination that may have nothing in hand. It goes
+// then, unless its name is to be in each claim, which would ask too much of it else.
+// s.mu is held.
+func (s *slots) idle(destination string, sh *share) {
+	switch {
+	case sh.named || sh.inHand > 0:
+	case s.other(destination) < s.other(""):
+	default:
 		delete(s.serves, destination)
 	}
+}
+
+// resize gives the share of a destination that is not named the limit which it has
+// by now: that of an endpoint is its host's to change. s.mu is held.
+func (s *slots) resize(destination string, sh *share) {
+	if sh.named {
+		return
+	}
+	limit := min(s.other(destination), s.limit)
+	if limit == sh.limit {
+		return
+	}
+	s.crowd -= sh.crowd()
+	sh.limit = limit
+	if sh.turns == nil {
+		sh.turns = &turns{} // those that run without one are not stopped
+	}
+	for _, next := range sh.turns.resize(limit) {
+		s.hasOwn(next)
+	}
+	s.crowd += sh.crowd()
+}
+
+// crowd is how many in hand wait for others of the destination.
+func (sh *share) crowd() int {
+	if sh.turns == nil {
+		return 0
+	}
+	return max(0, sh.inHand-sh.limit)
 }
 
 // crowded returns whether the last in hand waits for others of its destination: it
@@ -47,6 +83,9 @@ func (sh *share) crowded() bool {
 
 // room is how many more may be in hand.
 func (sh *share) room() int {
+	if sh.holding > 0 {
+		return 0
+	}
 	return sh.limit + sh.pace.ahead(sh.limit) - sh.inHand
 }
 
@@ -82,10 +121,11 @@ func (p *pace) note(took time.Duration) {
 	*p += (pace(took) - *p) / 8
 }
 
-// ahead returns how many may wait for limit that run, at most as many again.
+// ahead returns how many may wait for limit that run, at most as many again. Where
+// one runs at a time none waits: what is given up would lose its place in the order.
 func (p *pace) ahead(limit int) int {
 	switch took := *p; {
-	case took == 0:
+	case took == 0 || limit == 1:
 		return 0
 	case took <= aheadSpan:
 		return limit
@@ -94,7 +134,7 @@ func (p *pace) ahead(limit int) int {
 	}
 }
 
-// maxWait is how long a lease may have waited for its turn: a pace that was not
-// kept. It is handed back then, and asked for anew, since the destination may have
-// been held meanwhile.
+// maxWait is how long a lease waits in hand for its turn, if the pace is not kept. It
+// is handed back then: another process may take it, and what is held meanwhile is not
+// attempted.
 const maxWait = time.Second

@@ -29,12 +29,17 @@ type slots struct {
 	crowd  int // of those, how many wait for others of a destination with a turn of its own
 	pace   pace
 	turns  turns
-	ended  chan struct{} // closed when nothing is in hand or unsettled; nil: nobody waits
-	open   int           // attempts that are not settled yet
+	lately map[string]time.Time // holds since the last claim began, by destination
+	ended  chan struct{}        // closed when nothing is in hand or unsettled; nil: nobody waits
+	open   int                  // attempts that are not settled yet
 }
 
+// maxLimit is more than any process runs at once, and far from what an int holds.
+const maxLimit = 1 << 20
+
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, turns: turns{limit: limit}, kick: make(chan struct{}, 1)}
+	limit = min(limit, maxLimit)
+	return &slots{limit: limit, turns: turns{limit: limit}, kick: make(chan struct{}, 1), lately: map[string]time.Time{}}
 }
 
 // serve sets the destinations of this process, with their limits, and the limit of
@@ -64,6 +69,7 @@ func (s *slots) free() (named map[string]int, other, all int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all = max(0, s.room())
+	clear(s.lately)
 	s.more = s.other != nil && all == 0 // nobody looks
 	named = make(map[string]int, len(s.serves))
 	n := 0
@@ -110,7 +116,7 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 			s.serves[d].more = full || n >= c.Other
 		}
 	}
-	s.more = s.more || full && c.Other > 0
+	s.more = s.more || full && c.Other > 0 || again && !s.low()
 	return (again || full) && s.low()
 }
 
@@ -130,7 +136,7 @@ func (s *slots) reserve(destination string) bool {
 	if s.room() < 1 || sh.room() < 1 {
 		sh.more = true // it will be in the store
 		s.more = s.more || !sh.named
-		s.forget(destination, sh)
+		s.idle(destination, sh)
 		return false
 	}
 	s.count(destination)
@@ -161,6 +167,7 @@ func (s *slots) done(destination string, took time.Duration) {
 			s.crowd--
 		}
 		sh.inHand--
+		s.resize(destination, sh)
 		if took > 0 {
 			s.pace.note(took)
 			sh.pace.note(took)
@@ -169,7 +176,7 @@ func (s *slots) done(destination string, took time.Duration) {
 			call = s.low()
 			s.more = s.more || !call // whoever ends next calls
 		}
-		s.forget(destination, sh)
+		s.idle(destination, sh)
 	}
 	s.mu.Unlock()
 	if call {
@@ -201,23 +208,45 @@ func (s *slots) busy() bool {
 	return true
 }
 
-// hold keeps what is in hand of destination, and waits, from being attempted: its
-// leases are older than the hold that is about to be stored.
+// hold keeps what is in hand of destination from being attempted, and more from
+// being claimed: a hold is about to be stored. Each call is followed by one of
+// stored.
 func (s *slots) hold(destination string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if sh := s.serves[destination]; sh != nil {
-		sh.held = time.Now()
+		sh.holding++
 	}
 }
 
-// stale returns whether a lease of destination that began then is older than a
-// hold, or has waited so long for its turn that the store is to be asked again.
-func (s *slots) stale(destination string, from time.Time) bool {
+// stored ends that: leases which begin from now on know of the hold.
+func (s *slots) stored(destination string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sh := s.serves[destination]; sh != nil {
+		sh.holding--
+		sh.held = time.Now()
+		s.lately[destination] = sh.held // a claim may be under way when the share goes
+	}
+}
+
+// held returns whether a lease of destination that began then does not know of a
+// hold.
+func (s *slots) held(destination string, from time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh := s.serves[destination]
-	return time.Since(from) > maxWait || sh != nil && from.Before(sh.held)
+	return sh != nil && (sh.holding > 0 || from.Before(sh.held))
+}
+
+// slower forgets the pace that destination had: somebody waited in hand for too long.
+func (s *slots) slower(destination string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pace = 0
+	if sh := s.serves[destination]; sh != nil {
+		sh.pace = 0
+	}
 }
 
 // settled ends the account of one whose slot was given back.

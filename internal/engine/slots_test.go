@@ -1,10 +1,9 @@
 package engine
 
 import (
-	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -191,49 +190,6 @@ func TestSlots_Crowd(t *testing.T) {
 	require.Equal(t, 2, s.inHand)
 }
 
-func TestTurns_InOrder(t *testing.T) {
-	s := serving(3, map[string]int{"a": 1, "b": 3})
-	var ts []*ticket
-	for _, d := range []string{"a", "a", "a", "b", "b", "b", "b"} {
-		ts = append(ts, drawn(s, d))
-	}
-	runs := func() (now []int) {
-		for i, ticket := range ts {
-			if ticket.may {
-				now = append(now, i)
-			}
-		}
-		return now
-	}
-	require.Equal(t, []int{0, 3, 4}, runs())
-	s.end(ts[0]) // to the first b that waits: it came to the turns of all before the second a
-	require.Equal(t, []int{0, 3, 4, 5}, runs())
-	s.end(ts[3])
-	require.Equal(t, []int{0, 3, 4, 5, 6}, runs())
-	s.end(ts[4])
-	require.Equal(t, []int{0, 1, 3, 4, 5, 6}, runs())
-	s.end(ts[1])
-	require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6}, runs())
-	for _, i := range []int{2, 5, 6} {
-		s.end(ts[i])
-	}
-	require.Zero(t, s.turns.running+s.serves["a"].turns.running)
-}
-
-// A turn that is granted at the moment in which its owner gives up is not lost.
-func TestTurns_GrantedWhileGivingUp(t *testing.T) {
-	stop := make(chan struct{})
-	close(stop)
-	for range 50 { // a select between two that are ready is random
-		s := serving(1, map[string]int{"a": 1})
-		first, second := drawn(s, "a"), drawn(s, "a")
-		s.end(first)
-		require.True(t, s.begin(t.Context(), second, stop))
-		s.end(second)
-		require.Zero(t, s.turns.running)
-	}
-}
-
 func TestSlots_WhatIsAskedFor(t *testing.T) {
 	s := serving(10, map[string]int{"a": 10, "b": 2, "c": 1})
 	free, _, n := s.free()
@@ -278,73 +234,6 @@ func TestSlots_ClaimedSaysWhetherToGoOn(t *testing.T) {
 				require.False(t, kicked(s), "nobody knew that there was more")
 			}
 			require.Equal(t, c.want, s.claimed(store.Claim{Free: free, Max: 5, Bytes: 100}, c.ds))
-		})
-	}
-}
-
-func TestSlots_TurnsBoundWhatRuns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := serving(5, map[string]int{"a": 2, "b": 5})
-		var mu sync.Mutex
-		now, most := map[string]int{}, map[string]int{}
-		note := func(n int, names ...string) {
-			mu.Lock()
-			defer mu.Unlock()
-			for _, name := range names {
-				now[name] += n
-				most[name] = max(most[name], now[name])
-			}
-		}
-		for i := range 100 {
-			destination := []string{"a", "b"}[i%2]
-			go func() {
-				turn := drawn(s, destination)
-				if !s.begin(t.Context(), turn, nil) {
-					t.Error("nobody stopped it")
-					return
-				}
-				note(1, destination, "all")
-				time.Sleep(time.Duration(rand.N(1000)) * time.Millisecond)
-				note(-1, destination, "all")
-				s.end(turn)
-			}()
-		}
-		time.Sleep(time.Hour)
-		synctest.Wait()
-		require.Equal(t, map[string]int{"a": 2, "b": most["b"], "all": 5}, most)
-		require.Equal(t, turns{limit: 5, waiting: []*ticket{}}, s.turns)
-		require.Equal(t, &turns{limit: 2, waiting: []*ticket{}}, s.serves["a"].turns)
-	})
-}
-
-// Whoever gives up waiting for the turn of all has given back his own.
-func TestSlots_BeginGivesUp(t *testing.T) {
-	for _, by := range []string{"stop", "context"} {
-		t.Run(by, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := serving(2, map[string]int{"a": 1, "b": 2})
-				for range 2 {
-					require.True(t, s.begin(t.Context(), drawn(s, "b"), nil))
-				}
-				ctx, cancel := context.WithCancel(t.Context())
-				stop := make(chan struct{})
-				began := make(chan bool, 2)
-				for range 2 {
-					turn := drawn(s, "a")
-					go func() { began <- s.begin(ctx, turn, stop) }()
-				}
-				synctest.Wait()
-				if by == "stop" {
-					close(stop)
-				} else {
-					cancel()
-				}
-				require.False(t, <-began)
-				require.False(t, <-began)
-				require.Equal(t, &turns{limit: 1, waiting: []*ticket{}}, s.serves["a"].turns)
-				require.Equal(t, turns{limit: 2, running: 2, waiting: []*ticket{}}, s.turns)
-				cancel()
-			})
 		})
 	}
 }
@@ -407,4 +296,27 @@ func TestSlots_AccountsBalance(t *testing.T) {
 	}
 	require.Zero(t, s.inHand+s.open+s.serves["a"].inHand+s.serves["b"].inHand+s.serves["c"].inHand)
 	require.True(t, s.wait(0))
+}
+
+// A claim that left work for a slot which was freed and taken again meanwhile: whoever
+// ends next calls for it.
+func TestSlots_ClaimedWithoutASlotLeft(t *testing.T) {
+	s := serving(4, map[string]int{"a": 2, "b": 4})
+	require.True(t, s.reserve("a"))
+	require.True(t, s.reserve("b"))
+	free, _, n := s.free()
+	s.release("a")
+	require.True(t, s.reserve("b"))
+	require.True(t, s.reserve("b"))
+	require.False(t, s.claimed(store.Claim{Free: free, Max: n, Bytes: 1000}, brought("a", 1)))
+	s.release("b")
+	require.True(t, kicked(s))
+}
+
+func TestSlots_NoLimitToSpeakOf(t *testing.T) {
+	s := serving(math.MaxInt, map[string]int{"a": math.MaxInt})
+	require.True(t, s.reserve("a"))
+	s.done("a", time.Millisecond)
+	_, _, n := s.free()
+	require.Positive(t, n)
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"time"
 )
 
 // turns lets at most limit run at once, the others in the order in which they
@@ -26,14 +27,30 @@ func (q *turns) take(t *ticket) bool {
 
 // pass gives a turn back, and returns to whom it goes; nil: nobody.
 func (q *turns) pass() *ticket {
-	if len(q.waiting) == 0 {
+	if len(q.waiting) == 0 || q.running > q.limit {
 		q.running--
 		return nil
 	}
+	return q.first()
+}
+
+// first takes the first out of those that wait.
+func (q *turns) first() *ticket {
 	next := q.waiting[0]
 	q.waiting[0] = nil
 	q.waiting = q.waiting[1:]
 	return next
+}
+
+// resize sets the limit, and returns those that have a turn because of it. With a
+// lower one, those that run beyond it run on.
+func (q *turns) resize(limit int) (have []*ticket) {
+	q.limit = limit
+	for len(q.waiting) > 0 && q.running < q.limit {
+		q.running++
+		have = append(have, q.first())
+	}
+	return have
 }
 
 // leave takes t out of those that wait.
@@ -74,30 +91,43 @@ func (s *slots) draw(t *ticket, destination string) {
 	}
 }
 
-// begin waits until t may run, and returns whether it may: false if stop is closed
-// or ctx ends before.
-func (s *slots) begin(ctx context.Context, t *ticket, stop <-chan struct{}) bool {
+// entry is how begin ended.
+type entry int
+
+const (
+	began      entry = iota // it may run
+	gaveUp                  // stop was closed, or the context ended
+	waitedLong              // maxWait was over
+)
+
+// begin waits until t may run.
+func (s *slots) begin(ctx context.Context, t *ticket, stop <-chan struct{}) entry {
 	if t.granted == nil {
-		return true
+		return began
 	}
+	late := time.NewTimer(maxWait)
+	defer late.Stop()
+	how := gaveUp
 	select {
 	case <-t.granted:
-		return true
+		return began
 	case <-stop:
 	case <-ctx.Done():
+	case <-late.C:
+		how = waitedLong
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case t.may: // it was granted at this moment
-		return true
+		return began
 	case t.own != nil && !t.has:
 		t.own.leave(t)
 	default:
 		s.turns.leave(t)
 		s.passOwn(t)
 	}
-	return false
+	return how
 }
 
 // end gives on the turns of t.
@@ -115,13 +145,17 @@ func (s *slots) passOwn(t *ticket) {
 	if t.own == nil {
 		return
 	}
-	next := t.own.pass()
-	if next == nil {
-		return
+	if next := t.own.pass(); next != nil {
+		s.hasOwn(next)
 	}
-	next.has = true
-	if s.turns.take(next) {
-		next.grant()
+}
+
+// hasOwn notes that t has a turn of its destination's, and takes one of all. s.mu is
+// held.
+func (s *slots) hasOwn(t *ticket) {
+	t.has = true
+	if s.turns.take(t) {
+		t.grant()
 	}
 }
 
