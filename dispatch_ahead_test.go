@@ -30,6 +30,7 @@ func TestAhead_HeldWhileWaiting(t *testing.T) {
 			}
 			return status(http.StatusNoContent)
 		}
+		o.st.onCommit(slowHolds(15 * time.Millisecond)) // the first ends meanwhile
 		o.run()
 		start := time.Now()
 		for range 5 {
@@ -94,12 +95,7 @@ func TestAhead_NothingBeforeTheHoldIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 1}, webhook.Endpoint{ID: "a"})
 		o.net.answer = first(1, http.StatusServiceUnavailable, "Retry-After", "60")
-		o.st.onCommit(func(ctx context.Context, b *store.Batch, real commitFunc) (*store.Results, error) {
-			if len(b.Holds) > 0 {
-				time.Sleep(time.Second)
-			}
-			return real(ctx, b)
-		})
+		o.st.onCommit(slowHolds(time.Second))
 		for range 3 {
 			o.send(webhook.Event{To: []string{"a"}})
 		}
@@ -150,12 +146,7 @@ func TestAhead_HoldBeingStored(t *testing.T) {
 			}
 			return status(http.StatusNoContent)
 		}
-		o.st.onCommit(func(ctx context.Context, b *store.Batch, real commitFunc) (*store.Results, error) {
-			if len(b.Holds) > 0 {
-				time.Sleep(time.Second)
-			}
-			return real(ctx, b)
-		})
+		o.st.onCommit(slowHolds(time.Second))
 		for range 10 {
 			o.send(webhook.Event{To: []string{"a"}})
 		}
@@ -164,6 +155,9 @@ func TestAhead_HoldBeingStored(t *testing.T) {
 		require.LessOrEqual(t, len(o.net.posts()), 2, "one may have been under way with the first")
 		pass(2 * time.Minute)
 		require.Len(t, o.net.posts(), 11)
+		for _, d := range o.deliveries() {
+			require.LessOrEqual(t, d.Token, uint64(2), "it was not claimed in vain all the while")
+		}
 	})
 }
 
@@ -196,6 +190,16 @@ func TestAhead_ClaimedBeforeTheHold(t *testing.T) {
 		pass(2 * time.Minute)
 		require.Len(t, o.net.posts(), 5)
 	})
+}
+
+// slowHolds makes the commit of a hold take so long.
+func slowHolds(d time.Duration) func(ctx context.Context, b *store.Batch, real commitFunc) (*store.Results, error) {
+	return func(ctx context.Context, b *store.Batch, real commitFunc) (*store.Results, error) {
+		if len(b.Holds) > 0 {
+			time.Sleep(d)
+		}
+		return real(ctx, b)
+	}
 }
 
 // elsewhere is a dispatcher of another process, which only sends.

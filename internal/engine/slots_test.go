@@ -190,6 +190,28 @@ func TestSlots_Crowd(t *testing.T) {
 	require.Equal(t, 2, s.inHand)
 }
 
+func TestSlots_CrowdByAnotherLimit(t *testing.T) {
+	s, limit := newSlots(20), 4
+	s.serve(nil, func(string) int { return limit })
+	s.give(true)
+	require.True(t, s.reserve("a"))
+	s.serves["a"].pace = 1
+	for range 7 {
+		require.True(t, s.reserve("a"))
+	}
+	require.Equal(t, 4, s.crowd)
+	limit = 2
+	s.done("a", 1)
+	require.Equal(t, 5, s.crowd)
+	limit = 5
+	s.done("a", 1)
+	require.Equal(t, 1, s.crowd)
+	for s.inHand > 0 {
+		s.done("a", 1)
+	}
+	require.Zero(t, s.crowd)
+}
+
 func TestSlots_WhatIsAskedFor(t *testing.T) {
 	s := serving(10, map[string]int{"a": 10, "b": 2, "c": 1})
 	free, _, n := s.free()

@@ -43,6 +43,23 @@ func TestTurns_InOrder(t *testing.T) {
 	require.Zero(t, s.turns.running+s.serves["a"].turns.running)
 }
 
+// More that may run are those who came first; of fewer, those that run run on.
+func TestTurns_Resize(t *testing.T) {
+	q := &turns{limit: 1}
+	ts := make([]*ticket, 5)
+	for i := range ts {
+		ts[i] = &ticket{}
+		require.Equal(t, i == 0, q.take(ts[i]))
+	}
+	require.Equal(t, ts[1:3], q.resize(3))
+	require.Equal(t, 3, q.running)
+	require.Empty(t, q.resize(1))
+	require.Nil(t, q.pass())
+	require.Nil(t, q.pass())
+	require.Same(t, ts[3], q.pass())
+	require.Equal(t, 1, q.running)
+}
+
 // A turn that is granted at the moment in which its owner gives up is not lost.
 func TestTurns_GrantedWhileGivingUp(t *testing.T) {
 	stop := make(chan struct{})
