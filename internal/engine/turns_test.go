@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -208,7 +207,7 @@ func TestTurns_Random(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, s.inHand+s.crowd+s.open+s.turns.running+len(s.turns.waiting))
 		for d, sh := range s.serves {
-			require.Less(t, own(d), own(""), fmt.Sprintf("the share of %s stays", d))
+			require.Less(t, own(d), own(""), "the share of %s stays", d)
 			require.Zero(t, sh.turns.running+len(sh.turns.waiting))
 		}
 	})
