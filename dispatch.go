@@ -31,6 +31,8 @@ type Dispatcher struct {
 	engine *engine.Engine
 	client *post.Client
 
+	listed map[string]bool // the IDs of an EndpointList; nil: Endpoints is none
+
 	mu    sync.Mutex
 	limit map[string]int // of endpoints whose Concurrency is their own, as last seen
 }
@@ -147,15 +149,15 @@ func isNilFunc(e Endpoints) bool {
 }
 
 func (d *Dispatcher) checkList(list EndpointList) error {
-	seen := make(map[string]bool, len(list))
+	d.listed = make(map[string]bool, len(list))
 	for i := range list {
 		if err := d.check(&list[i]); err != nil {
 			return err
 		}
-		if seen[list[i].ID] {
+		if d.listed[list[i].ID] {
 			return fmt.Errorf("two endpoints have the ID %q", list[i].ID)
 		}
-		seen[list[i].ID] = true
+		d.listed[list[i].ID] = true
 		d.saw(&list[i])
 	}
 	return nil
@@ -440,12 +442,8 @@ func (d *Dispatcher) ready(e Event) (Event, error) {
 // checkListed returns an error for the id of no endpoint, where there is a list of
 // all: a delivery for it would be discarded, and the event lost.
 func (d *Dispatcher) checkListed(ids []string) error {
-	list, fixed := d.c.Endpoints.(EndpointList)
-	if !fixed {
-		return nil
-	}
 	for _, id := range ids {
-		if id != "" && !slices.ContainsFunc(list, func(ep Endpoint) bool { return ep.ID == id }) {
+		if d.listed != nil && id != "" && !d.listed[id] {
 			return fmt.Errorf("its To names %q, and the EndpointList has no endpoint of this ID", observe.Clean(id))
 		}
 	}

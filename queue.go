@@ -29,7 +29,7 @@ type QueueConfig struct {
 	Lease       time.Duration   // the right of one process to attempt a delivery, renewed at a third; default 30 s, at least 1 s
 	Poll        time.Duration   // how often the store is asked for what is due, beside its wake-ups; default 1 s
 	Drain       time.Duration   // how long attempts under way may go on when Run's context ends; default 25 s
-	MaxDepth    int             // how many may be queued, see below; default 1,000,000, negative: no bound
+	MaxDepth    int             // how many may be queued, see above; default 1,000,000, negative: no bound
 	Retention   store.Retention // default: Processed 7 days, Dead for ever, Keys 7 days; Processed negative: for ever
 	Telemetry   Telemetry
 }

@@ -16,7 +16,7 @@ const sweepEvery = time.Hour
 // the host's table may not.
 const sweepEnd = time.Second
 
-// sweeping sweeps until the returned function is called.
+// sweeping sweeps in a goroutine until the returned function is called.
 func (d *Dispatcher) sweeping(ctx context.Context) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})

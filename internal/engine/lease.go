@@ -19,7 +19,7 @@ type lease struct {
 	at     observe.Attempt // once it has begun
 	cancel context.CancelCauseFunc
 	from   time.Time // it did not begin before
-	ticket ticket    // of a suspect once it is alone
+	ticket ticket    // drawn at the start, by a suspect once it is alone
 	began  time.Time // when it had its turn
 	ended  bool      // guarded by custody.mu
 

@@ -4,7 +4,7 @@ import "time"
 
 // share is what one destination has of the slots.
 type share struct {
-	named  bool // else it goes when nothing of it is in hand
+	named  bool // by the configuration: else it goes when nothing of it is in hand, see idle
 	limit  int
 	turns  *turns // beside those of all, where limit is less than theirs; else nil
 	inHand int
@@ -38,16 +38,14 @@ func (s *slots) share(destination string) *share {
 // then, unless its name is to be in each claim, which would ask too much of it else.
 // s.mu is held.
 func (s *slots) idle(destination string, sh *share) {
-	switch {
-	case sh.named || sh.inHand > 0:
-	case s.other(destination) < s.other(""):
-	default:
+	if !sh.named && sh.inHand == 0 && s.other(destination) >= s.other("") {
 		delete(s.serves, destination)
 	}
 }
 
 // resize gives the share of a destination that is not named the limit which it has
-// by now: that of an endpoint is its host's to change. s.mu is held.
+// by now: that of an endpoint is its host's to change. s.mu is held, and s.crowd is
+// the caller's.
 func (s *slots) resize(destination string, sh *share) {
 	if sh.named {
 		return
@@ -56,7 +54,6 @@ func (s *slots) resize(destination string, sh *share) {
 	if limit == sh.limit {
 		return
 	}
-	s.crowd -= sh.crowd()
 	sh.limit = limit
 	if sh.turns == nil {
 		sh.turns = &turns{} // those that run without one are not stopped
@@ -64,21 +61,15 @@ func (s *slots) resize(destination string, sh *share) {
 	for _, next := range sh.turns.resize(limit) {
 		s.hasOwn(next)
 	}
-	s.crowd += sh.crowd()
 }
 
-// crowd is how many in hand wait for others of the destination.
+// crowd is how many in hand wait for others of the destination: they take no place
+// from those of another. The slots' mu is held, as below.
 func (sh *share) crowd() int {
 	if sh.turns == nil {
 		return 0
 	}
 	return max(0, sh.inHand-sh.limit)
-}
-
-// crowded returns whether the last in hand waits for others of its destination: it
-// takes no place from those of another. The slots' mu is held, as below.
-func (sh *share) crowded() bool {
-	return sh.turns != nil && sh.inHand > sh.limit
 }
 
 // room is how many more may be in hand.
@@ -106,8 +97,8 @@ func (s *slots) low() bool {
 }
 
 // pace is how long the attempts of late took, the later ones weighing more; 0: none
-// has ended. What waits in hand is what will have its turn within
-// aheadSpan, if the pace is kept.
+// has ended. What waits in hand is what will have its turn within aheadSpan, if the
+// pace is kept.
 type pace time.Duration
 
 const aheadSpan = pace(50 * time.Millisecond)

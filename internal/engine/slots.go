@@ -21,7 +21,7 @@ type slots struct {
 	kick  chan struct{} // signals the claim loop: a slot is free that there may be work for
 
 	mu     sync.Mutex
-	serves map[string]*share // destinations of this process; of the others, those in hand
+	serves map[string]*share // destinations of this process; of the others, those in hand, and those with less than the usual limit
 	other  func(destination string) int
 	more   bool // the store may have something due of the others that there was no slot for
 	giving bool // the first claim has succeeded, and no drain has begun: leases may be born
@@ -148,10 +148,9 @@ func (s *slots) count(destination string) {
 	s.inHand++
 	s.open++
 	if sh := s.share(destination); sh != nil {
+		s.crowd -= sh.crowd()
 		sh.inHand++
-		if sh.crowded() {
-			s.crowd++
-		}
+		s.crowd += sh.crowd()
 	}
 }
 
@@ -163,11 +162,10 @@ func (s *slots) done(destination string, took time.Duration) {
 	s.inHand--
 	call := false
 	if sh := s.serves[destination]; sh != nil {
-		if sh.crowded() {
-			s.crowd--
-		}
+		s.crowd -= sh.crowd()
 		sh.inHand--
 		s.resize(destination, sh)
+		s.crowd += sh.crowd()
 		if took > 0 {
 			s.pace.note(took)
 			sh.pace.note(took)
@@ -192,8 +190,9 @@ func (s *slots) call() {
 	}
 }
 
-// busy returns whether enough is in hand of everything that is: what comes into
-// the store can wait until a little more has come.
+// busy returns whether enough is in hand of each destination that has something, and
+// of each that is named: what comes into the store can wait until a little more has
+// come.
 func (s *slots) busy() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -201,7 +200,7 @@ func (s *slots) busy() bool {
 		return s.inHand > 0
 	}
 	for _, sh := range s.serves {
-		if sh.low() {
+		if (sh.named || sh.inHand > 0) && sh.low() {
 			return false
 		}
 	}

@@ -212,6 +212,25 @@ func TestSlots_CrowdByAnotherLimit(t *testing.T) {
 	require.Zero(t, s.crowd)
 }
 
+// A share that stays without anything in hand is no reason to ask the store at once.
+func TestSlots_BusyBesideAnIdleShare(t *testing.T) {
+	s := newSlots(20)
+	s.serve(nil, func(destination string) int {
+		if destination == "a" {
+			return 1
+		}
+		return 2
+	})
+	s.give(true)
+	require.True(t, s.reserve("a"))
+	s.release("a")
+	require.Contains(t, s.serves, "a")
+	require.True(t, s.reserve("b"))
+	require.False(t, s.busy())
+	require.True(t, s.reserve("b"))
+	require.True(t, s.busy())
+}
+
 func TestSlots_WhatIsAskedFor(t *testing.T) {
 	s := serving(10, map[string]int{"a": 10, "b": 2, "c": 1})
 	free, _, n := s.free()
