@@ -79,7 +79,11 @@ func (s *Store) claim(ctx context.Context, queue string, c *store.Claim) (ds []s
 	}
 	var k claiming
 	err = s.writer.do(ctx, func(db session) error {
-		k = claiming{work: s.newWork(db, false), c: c}
+		r, err := s.writer.remembered(db)
+		if err != nil {
+			return err
+		}
+		k = claiming{work: s.workOn(r, db, false), c: c}
 		ids, err := k.claim(queue)
 		if err != nil {
 			return err

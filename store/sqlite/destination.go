@@ -20,6 +20,7 @@ type destination struct {
 	wasHeld     int64
 	wasFailing  int64
 	keysBlocked int64 // added to blocked
+	turn        int64 // of rows, when it was used last
 }
 
 // figures are changes of a destination's counters.
@@ -59,7 +60,7 @@ func (w *work) queue(name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	w.queues[name] = id
+	w.queues[strings.Clone(name)] = id
 	return id, nil
 }
 
@@ -70,7 +71,7 @@ func (w *work) destination(queue, name string, make bool) (*destination, error) 
 		return nil, err
 	}
 	if d, ok := w.dests[destinationName{q, name}]; ok {
-		return d, nil
+		return w.use(d), nil
 	}
 	d := &destination{queue: q, queueName: queue, name: strings.Clone(name)}
 	found, err := one(w.db, selectDestination, []any{q, []byte(name)}, &d.id, &d.held, &d.failing)
@@ -84,13 +85,13 @@ func (w *work) destination(queue, name string, make bool) (*destination, error) 
 		return nil, err
 	}
 	w.keep(d)
-	return d, nil
+	return w.use(d), nil
 }
 
 // destinationByID returns one that a delivery refers to.
 func (w *work) destinationByID(id int64) (*destination, error) {
 	if d, ok := w.destByID[id]; ok {
-		return d, nil
+		return w.use(d), nil
 	}
 	d := &destination{}
 	found, err := one(w.db, selectDestinationByID, []any{id}, &d.id, &d.queue, &d.queueName, &d.name, &d.held, &d.failing)
@@ -101,13 +102,7 @@ func (w *work) destinationByID(id int64) (*destination, error) {
 		return nil, missing("destination", id)
 	}
 	w.keep(d)
-	return d, nil
-}
-
-func (w *work) keep(d *destination) {
-	d.wasHeld, d.wasFailing = d.held, d.failing
-	w.dests[destinationName{d.queue, d.name}] = d
-	w.destByID[d.id] = d
+	return w.use(d), nil
 }
 
 // count adds n to the counter of state.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
+	"github.com/surehook/webhook/store"
 )
 
 // Advance moves the store's clock.
@@ -47,4 +49,11 @@ func (s *Store) CountKeysCommits() *atomic.Int64 {
 		return s.writeKeys(ctx, calls)
 	})
 	return n
+}
+
+// WriteTogether writes batches in one transaction, as the group does when they come
+// at once.
+func (s *Store) WriteTogether(ctx context.Context, batches ...*store.Batch) error {
+	_, err := s.write(ctx, batches)
+	return err
 }

@@ -307,7 +307,7 @@ func (w *work) learned() {
 	if len(w.added) == 0 {
 		return
 	}
-	w.s.fresh.put(w.added, w.first, w.seq.event)
+	w.s.fresh.put(w.added, w.first, w.behind)
 	w.s.fresh.didOfRun(w.indexed)
 }
 

@@ -50,15 +50,16 @@ func (w *work) hold(x *store.Hold) error {
 	if d.held >= was {
 		return nil
 	}
-	// What was written in this transaction is not to come after it.
+	if _, err := w.db.exec(lookAtLanes, d.id); err != nil {
+		return err
+	}
 	for _, l := range w.laneByID {
 		if l.destination == d.id {
-			l.next = 0
+			l.next, l.wasNext = 0, 0
 		}
 	}
 	w.due[d.queueName] = true
-	_, err = w.db.exec(lookAtLanes, d.id)
-	return err
+	return nil
 }
 
 // holdKey makes the head of a key ready when its holds have ended.

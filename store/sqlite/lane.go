@@ -8,6 +8,7 @@ type lane struct {
 	next, served    int64
 	wasNext         int64
 	wasServed       int64
+	turn            int64 // of rows, when it was used last
 }
 
 // laneName finds a lane within a transaction.
@@ -27,7 +28,7 @@ const (
 func (w *work) lane(d *destination, tenant string) (*lane, error) {
 	name := laneName{d.id, tenant}
 	if l, ok := w.lanes[name]; ok {
-		return l, nil
+		return w.useLane(l), nil
 	}
 	l := &lane{}
 	found, err := one(w.db, selectLane, []any{d.id, []byte(tenant)}, &l.id, &l.destination, &l.next, &l.served)
@@ -45,13 +46,13 @@ func (w *work) lane(d *destination, tenant string) (*lane, error) {
 	}
 	name.tenant = strings.Clone(tenant)
 	w.lanes[name] = l
-	return l, nil
+	return w.useLane(l), nil
 }
 
 // laneOf returns the lane that a delivery refers to.
 func (w *work) laneOf(id int64) (*lane, error) {
 	if l, ok := w.laneByID[id]; ok {
-		return l, nil
+		return w.useLane(l), nil
 	}
 	l := &lane{}
 	found, err := one(w.db, selectLaneByID, []any{id}, &l.id, &l.destination, &l.next, &l.served)
@@ -62,12 +63,7 @@ func (w *work) laneOf(id int64) (*lane, error) {
 		return nil, missing("lane", id)
 	}
 	w.keepLane(l)
-	return l, nil
-}
-
-func (w *work) keepLane(l *lane) {
-	l.wasNext, l.wasServed = l.next, l.served
-	w.laneByID[l.id] = l
+	return w.useLane(l), nil
 }
 
 // ready sees to it that a delivery that may be claimed at that time is found then,

@@ -149,6 +149,7 @@ func (s *Store) begin() (*transaction, error) {
 	if err := s.writer.connect(ctx); err != nil {
 		return nil, err
 	}
+	s.writer.known = nil                       // the closure may write whatever it likes
 	tx, err := s.writer.conn.BeginTx(ctx, nil) // immediate, by the connection's setting
 	if err != nil {
 		if broken(err) {

@@ -15,59 +15,35 @@ const never = math.MaxInt64
 // and lanes once each, changes them in memory, and writes those that changed back
 // at the end: a commit of 64 adds for one destination updates one row of each.
 type work struct {
+	*rows
 	s      *Store
 	db     session
 	now    int64
 	leases bool // may be given: it is not a caller's transaction, and we have the engine
 
-	seq      sequence
-	queues   map[string]int64
-	dests    map[destinationName]*destination
-	destByID map[int64]*destination
-	lanes    map[laneName]*lane
-	laneByID map[int64]*lane
-	due      map[string]bool // queues in which something may be due sooner than it was
-	given    []lease         // without an ordering key
+	due   map[string]bool // queues in which something may be due sooner than it was
+	given []lease         // without an ordering key
 
 	caughtUp bool          // with the keys of all events
-	first    int64         // event that it adds
+	first    int64         // event that it adds, and …
+	behind   int64         // … the one behind its last
 	owner    map[key]int64 // events by the keys that were looked up; 0: none has it
 	added    []ownedKey    // by it
 	indexed  int           // keys of a run
 }
 
-// sequence is the row of webhook_file.
-type sequence struct {
-	event, delivery, turn, leased, indexed int64
-	loaded, changed                        bool
-}
-
-const (
-	selectSequence = `SELECT event, delivery, turn, leased, indexed FROM webhook_file`
-	updateSequence = `UPDATE webhook_file SET event = ?, delivery = ?, turn = ?, leased = ?, indexed = ?`
-)
-
+// newWork returns one that knows nothing of the file yet.
 func (s *Store) newWork(db session, leases bool) *work {
-	return &work{
-		s: s, db: db, now: s.now(), leases: leases,
-		queues:   map[string]int64{},
-		dests:    map[destinationName]*destination{},
-		destByID: map[int64]*destination{},
-		lanes:    map[laneName]*lane{},
-		laneByID: map[int64]*lane{},
-		due:      map[string]bool{},
-		owner:    map[key]int64{},
-	}
+	return s.workOn(newRows(), db, leases)
 }
 
-// load reads the row.
-func (q *sequence) load(db session) error {
-	found, err := one(db, selectSequence, nil, &q.event, &q.delivery, &q.turn, &q.leased, &q.indexed)
-	if err == nil && !found {
-		err = fmt.Errorf("webhook_file has no row")
+// workOn returns one that knows rows.
+func (s *Store) workOn(r *rows, db session, leases bool) *work {
+	return &work{
+		rows: r, s: s, db: db, now: s.now(), leases: leases,
+		due:   map[string]bool{},
+		owner: map[key]int64{},
 	}
-	q.loaded = err == nil
-	return err
 }
 
 // next returns the counters, which the caller is about to change.
@@ -96,6 +72,7 @@ func (w *work) write(batches []*store.Batch) (results []*store.Results, err erro
 			return nil, err
 		}
 	}
+	w.behind = w.seq.event
 	return results, w.flush()
 }
 
@@ -143,25 +120,7 @@ func (w *work) batch(b *store.Batch) (*store.Results, error) {
 }
 
 // flush writes back what changed in memory; the work may go on after it.
-func (w *work) flush() error {
-	if q := &w.seq; q.changed {
-		if _, err := w.db.exec(updateSequence, q.event, q.delivery, q.turn, q.leased, q.indexed); err != nil {
-			return err
-		}
-		q.changed = false
-	}
-	for _, d := range w.destByID {
-		if err := d.flush(w.db); err != nil {
-			return err
-		}
-	}
-	for _, l := range w.laneByID {
-		if err := l.flush(w.db); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (w *work) flush() error { return w.rows.flush(w.db) }
 
 // committed does what is to follow the commit: it remembers the leases, and wakes
 // the engines whose queues were touched.

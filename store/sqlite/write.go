@@ -32,7 +32,11 @@ func (s *Store) write(ctx context.Context, batches []*store.Batch) ([]*store.Res
 	var results []*store.Results
 	var w *work
 	err = s.writer.do(ctx, func(db session) error {
-		w = s.newWork(db, leases)
+		r, err := s.writer.remembered(db)
+		if err != nil {
+			return err
+		}
+		w = s.workOn(r, db, leases)
 		if err := w.index(batches); err != nil {
 			return err
 		}

@@ -30,6 +30,8 @@ type writer struct {
 	db    *sql.DB // of one connection
 	conn  *sql.Conn
 	stmts *prepared // on conn
+	known *rows     // of the last transaction, if it kept them
+	kept  *rows     // by the transaction under way
 	ended bool      // by shut
 }
 
@@ -107,6 +109,7 @@ func patiently(ctx context.Context, open func() (*sql.Conn, error)) (*sql.Conn, 
 // drop closes the connection, so that the next use makes a fresh one: after an
 // input or output error nothing that it remembers of the file is to be trusted.
 func (w *writer) drop() {
+	w.known = nil
 	if w.stmts != nil {
 		w.stmts.close()
 		w.stmts = nil
@@ -155,6 +158,7 @@ const (
 // write runs f in a transaction of the writer's, who has the turn. An error of f
 // or of the commit leaves nothing behind.
 func (w *writer) write(ctx context.Context, f func(db session) error) error {
+	w.kept = nil
 	err := w.raw(ctx, func(db session) error {
 		if _, err := db.exec(begin); err != nil {
 			return err
@@ -170,10 +174,33 @@ func (w *writer) write(ctx context.Context, f func(db session) error) error {
 		_, _ = db.exec(rollback)
 		return err
 	})
-	if broken(err) {
+	w.known = nil
+	switch {
+	case err == nil:
+		w.known = w.kept
+	case broken(err):
 		w.drop()
 	}
 	return err
+}
+
+// remembered returns the rows that the last transaction kept, if no other connection
+// committed since, and has them kept if this one is committed. It is for transactions that
+// change those tables through them alone; whoever does not ask makes them forgotten.
+func (w *writer) remembered(db session) (*rows, error) {
+	var version int64
+	if _, err := one(db, dataVersion, nil, &version); err != nil {
+		return nil, err
+	}
+	r := w.known
+	if r == nil || r.version != version || r.many() {
+		r = newRows()
+		r.version = version
+	} else {
+		r.again()
+	}
+	w.kept = r
+	return r, nil
 }
 
 // do waits for the turn and writes.
