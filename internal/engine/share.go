@@ -101,7 +101,10 @@ func (s *slots) low() bool {
 // pace is kept.
 type pace time.Duration
 
-const aheadSpan = pace(50 * time.Millisecond)
+const (
+	aheadSpan  = pace(50 * time.Millisecond)
+	aheadTimes = 3 // the more a claim brings, the less each of them costs
+)
 
 // note notes what one attempt took.
 func (p *pace) note(took time.Duration) {
@@ -112,17 +115,15 @@ func (p *pace) note(took time.Duration) {
 	*p += (pace(took) - *p) / 8
 }
 
-// ahead returns how many may wait for limit that run, at most as many again. Where
-// one runs at a time none waits: what is given up would lose its place in the order.
+// ahead returns how many may wait for limit that run: as many as will have their
+// turn within aheadSpan, but not more than aheadTimes as many. Where one runs at a
+// time none waits: what is given up would lose its place in the order.
 func (p *pace) ahead(limit int) int {
-	switch took := *p; {
-	case took == 0 || limit == 1:
+	took := int64(*p)
+	if took == 0 || limit == 1 {
 		return 0
-	case took <= aheadSpan:
-		return limit
-	default:
-		return int(int64(limit) * int64(aheadSpan) / int64(took))
 	}
+	return int(min(int64(limit)*int64(aheadSpan)/took, int64(limit)*aheadTimes))
 }
 
 // maxWait is how long a lease waits in hand for its turn, if the pace is not kept. It

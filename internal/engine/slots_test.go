@@ -102,7 +102,7 @@ func TestSlots_ReserveBounds(t *testing.T) {
 // Of what is quick some more may wait, of what is not the less the slower it is.
 func TestSlots_Ahead(t *testing.T) {
 	for took, want := range map[time.Duration]int{
-		0: 4, time.Millisecond: 8, 50 * time.Millisecond: 8, 100 * time.Millisecond: 6, 200 * time.Millisecond: 5, 201 * time.Millisecond: 4, time.Hour: 4,
+		0: 4, time.Millisecond: 16, 25 * time.Millisecond: 12, 50 * time.Millisecond: 8, 100 * time.Millisecond: 6, 200 * time.Millisecond: 5, 201 * time.Millisecond: 4, time.Hour: 4,
 	} {
 		t.Run(took.String(), func(t *testing.T) {
 			s := serving(40, map[string]int{"a": 4, "b": 40})
@@ -124,15 +124,15 @@ func TestSlots_Ahead(t *testing.T) {
 		for range 20 {
 			p.note(time.Millisecond)
 		}
-		require.Equal(t, 8, p.ahead(8))
+		require.Equal(t, 24, p.ahead(8))
 		for range 4 {
 			p.note(time.Second)
 		}
 		require.Zero(t, p.ahead(8))
-		for range 30 {
+		for range 40 {
 			p.note(time.Millisecond)
 		}
-		require.Equal(t, 8, p.ahead(8))
+		require.Equal(t, 24, p.ahead(8))
 	})
 }
 
@@ -141,13 +141,13 @@ func TestSlots_CallsWhenHalfIsGone(t *testing.T) {
 	for _, all := range []int{4, 40} {
 		s := serving(all, map[string]int{"a": 4})
 		require.True(t, s.reserve("a"))
-		s.done("a", time.Millisecond)
+		s.done("a", time.Duration(aheadSpan))
 		free, _, n := s.free()
 		require.Equal(t, 8, n)
 		s.claimed(store.Claim{Free: free, Max: n, Bytes: 100}, brought("a", 8))
 		require.True(t, s.busy())
 		for i := range 4 {
-			s.done("a", time.Millisecond)
+			s.done("a", time.Duration(aheadSpan))
 			require.Equal(t, i >= 2, kicked(s), "of %d after %d", all, i+1)
 			require.Equal(t, i < 2, s.busy())
 		}
@@ -161,7 +161,7 @@ func TestSlots_OthersCall(t *testing.T) {
 	s.claimed(store.Claim{Free: map[string]int{"a": 1}, Max: 9, Bytes: 9}, brought("a", 1)) // there may be more
 	require.True(t, s.reserve("b"))
 	require.True(t, s.reserve("b"))
-	s.pace, s.serves["b"].pace = 1, 1
+	s.pace, s.serves["b"].pace = aheadSpan, aheadSpan
 	for range 4 {
 		require.True(t, s.reserve("b"))
 	}
@@ -175,7 +175,7 @@ func TestSlots_OthersCall(t *testing.T) {
 // What waits for others of its destination takes no place from those of another.
 func TestSlots_Crowd(t *testing.T) {
 	s := serving(4, map[string]int{"a": 2, "b": 4})
-	s.serves["a"].pace = 1
+	s.serves["a"].pace = aheadSpan
 	for range 4 {
 		require.True(t, s.reserve("a"))
 	}
@@ -195,7 +195,7 @@ func TestSlots_CrowdByAnotherLimit(t *testing.T) {
 	s.serve(nil, func(string) int { return limit })
 	s.give(true)
 	require.True(t, s.reserve("a"))
-	s.serves["a"].pace = 1
+	s.serves["a"].pace = aheadSpan
 	for range 7 {
 		require.True(t, s.reserve("a"))
 	}
