@@ -74,8 +74,8 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 				err = errNotCommitted // unless it was: then the store knows, and this settle is void
 			}
 		}
-		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: %w", errTimeout, err)
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = timedOut(err)
 		}
 		*out = safeOutcome(d, r.do.Retry, err, start)
 		out.Unblock = r.do.SkipDead && out.To == store.Dead
@@ -94,6 +94,19 @@ func (i *Inbox) attempt(ctx context.Context, d *store.Delivery, event any, out *
 	err = invoke(at, r.h, at.handed.event)
 }
 
+// timedOut says of a handler's err that it came of the end of its time, if it did.
+func timedOut(err error) (said error) {
+	defer func() {
+		if recover() != nil { // a method of err's, which safeOutcome meets again
+			said = err
+		}
+	}()
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", errTimeout, err)
+	}
+	return err
+}
+
 // lost reports whether d is not to be tried any more, since it may be what ends
 // the process, and sets out. If unblock is set the next of its ordering key may go.
 func lost(d *store.Delivery, unblock bool, out *engine.Outcome) bool {
@@ -105,8 +118,8 @@ func lost(d *store.Delivery, unblock bool, out *engine.Outcome) bool {
 }
 
 // safeOutcome is outcome where err or policy, which are the program's own, may
-// panic: a nil *MyError that is returned as an error does when its text is
-// asked for. Outside of the handler such a panic would end the process.
+// panic: a nil *MyError that is returned as an error does when its text, or what it
+// wraps, is asked for. Outside of the handler such a panic would end the process.
 func safeOutcome(d *store.Delivery, policy RetryPolicy, err error, start time.Time) engine.Outcome {
 	out, p := tryOutcome(d, policy, err, start)
 	if p != nil { // instead of err, whose fault it may be

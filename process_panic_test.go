@@ -21,6 +21,12 @@ type brokenError struct{ text string }
 
 func (e *brokenError) Error() string { return e.text }
 
+// wrappingError panics when it is asked for what it wraps, too.
+type wrappingError struct{ err error }
+
+func (e *wrappingError) Error() string { return e.err.Error() }
+func (e *wrappingError) Unwrap() error { return e.err }
+
 func panicDeeper() { panic("s3cret") }
 
 func TestProcess_PanicIsAFailedAttempt(t *testing.T) {
@@ -66,6 +72,24 @@ func TestProcess_PanicIsAFailedAttempt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whether an error came of the timeout is asked of the error itself.
+func TestProcess_PanicOfTheErrorAfterTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{Timeout: 7 * time.Second, Retry: fixed(1)})
+		r.inbox.Handle("billing", func(ctx context.Context, _ webhook.Event) error {
+			<-ctx.Done()
+			return (*wrappingError)(nil)
+		})
+		r.run()
+		r.add(event("1", "billing"))
+		pass(time.Minute)
+		d := r.only()
+		require.Equal(t, store.Dead, d.State)
+		require.Equal(t, "panic", d.Attempts[0].Class)
+		require.Contains(t, d.Reason, "error or retry policy of handler panics with ")
+	})
 }
 
 // A policy that panics would otherwise end the process at every failure.
