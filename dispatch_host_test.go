@@ -11,6 +11,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -301,17 +302,19 @@ func TestEndpoint_DeletedWhileHeld(t *testing.T) {
 		o := newOutbox(t, webhook.DispatcherConfig{Queue: patient, Endpoints: webhook.EndpointFunc(func(_ context.Context, id string) (webhook.Endpoint, error) {
 			switch {
 			case !deleted.Load(), id == "stays":
-				return webhook.Endpoint{ID: id, URL: "https://" + id + ".example/", Secrets: secrets}, nil
+				return webhook.Endpoint{ID: id, URL: "https://customer.example/" + url.PathEscape(id), Secrets: secrets}, nil
 			case id == "panics":
 				panic("hunter2")
 			case id == "fails":
 				return webhook.Endpoint{}, errors.New("database is down")
+			case id == "fails badly":
+				return webhook.Endpoint{}, (*wrappingError)(nil)
 			}
 			return webhook.Endpoint{}, fmt.Errorf("endpoint %s: %w", id, webhook.ErrNotFound)
 		})})
 		o.net.answer = always(http.StatusGone)
 		stop := o.run()
-		all := []string{"panics", "fails", "gone", "stays"}
+		all := []string{"panics", "fails", "fails badly", "gone", "stays"}
 		o.send(webhook.Event{ID: "first", To: all}) // each answers 410
 		synctest.Wait()
 		for i := range 250 {
@@ -327,7 +330,7 @@ func TestEndpoint_DeletedWhileHeld(t *testing.T) {
 		deleted.Store(true)
 		pass(time.Hour + time.Minute)
 		require.Equal(t, 250, waiting("gone", store.Discarded))
-		for _, id := range []string{"panics", "fails", "stays"} {
+		for _, id := range []string{"panics", "fails", "fails badly", "stays"} {
 			require.Equal(t, 250, waiting(id, store.Queued), id)
 		}
 		require.Equal(t, 1, waiting("gone", store.Dead), "a dead letter is a person's")
@@ -335,7 +338,7 @@ func TestEndpoint_DeletedWhileHeld(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, "endpoint deleted", d.Reason)
 		}
-		require.Len(t, o.net.posts(), 4)
+		require.Len(t, o.net.posts(), 5)
 		require.NoError(t, stop())
 	})
 }

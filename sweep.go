@@ -70,9 +70,11 @@ func (d *Dispatcher) sweep(ctx context.Context) {
 func (d *Dispatcher) deleted(ctx context.Context, id string) bool {
 	ctx, cancel := context.WithTimeout(ctx, d.c.Queue.Timeout)
 	defer cancel()
-	err := recovered("endpoint", func() error {
+	gone := false
+	_ = recovered("endpoint", func() error {
 		_, err := d.c.Endpoints.Endpoint(ctx, id)
-		return err
+		gone = errors.Is(err, ErrNotFound) // in here: a method of err's may panic too
+		return nil
 	})
-	return errors.Is(err, ErrNotFound)
+	return gone
 }
