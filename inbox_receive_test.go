@@ -297,3 +297,37 @@ func TestNewInbox_NamesTheFieldThatMakesNoSense(t *testing.T) {
 	_, err := webhook.NewInbox(nil, webhook.InboxConfig{})
 	require.EqualError(t, err, "webhook: new inbox: the store is nil")
 }
+
+// Events of one request that share its body, or have equal ones, and ids that nobody
+// signed, are several; the request sent again under other ids is a duplicate as a whole.
+func TestReceive_BatchOfEqualBodies(t *testing.T) {
+	for name, body := range map[string][]byte{"the request's": nil, "their own": []byte("ping")} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, webhook.QueueConfig{})
+			r.inbox.Handle("billing", new(collector).handle)
+			v := webhook.Verifier{
+				Keyless: true, Telemetry: unlogged,
+				Check: func(_ context.Context, r *webhook.Request) ([]webhook.Event, error) {
+					var events []webhook.Event
+					for _, id := range r.Header["X-Id"] {
+						events = append(events, webhook.Event{ID: id, Body: body})
+					}
+					return events, nil
+				},
+			}
+			route := webhook.Verify("shop", v)(r.inbox.Receive("billing"))
+			send := func(ids ...string) {
+				w, req := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader("[{},{},{}]"))
+				req.Header["X-Id"] = ids
+				route.ServeHTTP(w, req)
+				require.Equal(t, http.StatusOK, w.Code)
+			}
+			send("1", "2", "3")
+			require.Len(t, r.deliveries(), 3)
+			send("1", "2", "3")
+			send("4", "5", "6")
+			send("7")
+			require.Len(t, r.deliveries(), 3)
+		})
+	}
+}

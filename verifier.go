@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -214,6 +215,10 @@ func (v *Verifier) finish(r *Request, events []Event) error {
 		return nil
 	}
 	headers := v.kept(r.Header)
+	var met bodies
+	if len(events) > 1 {
+		met = bodies{}
+	}
 	for i := range events {
 		e := &events[i]
 		e.Headers = headers
@@ -234,25 +239,39 @@ func (v *Verifier) finish(r *Request, events []Event) error {
 				}
 			}
 		}
-		v.identify(e)
+		v.identify(e, met)
 	}
 	return nil
 }
 
+// bodies counts the events of one request by the digest of their body; nil where
+// there is one event alone.
+type bodies map[[sha256.Size]byte]uint64
+
 // identify gives e an ID where it has none, and the digest of its body as a
 // replay key where nobody signed the ID.
-func (v *Verifier) identify(e *Event) {
+func (v *Verifier) identify(e *Event, met bodies) {
 	digested := !e.Proof.ID && !v.NoDigest
 	if e.ID != "" && !digested {
 		return
 	}
 	d := new(digest)
 	d.sum = sha256.Sum256(e.Body)
+	key := d.sum[:]
+	if met != nil && e.ID != "" {
+		// Events of one request that have the same body, as those have that the check
+		// gave none of its own, and IDs of their own, are several. Their place tells
+		// them apart, which is the same in each replay. No digest is as long.
+		if n := met[d.sum]; n > 0 {
+			key = binary.AppendUvarint(slices.Clip(key), n)
+		}
+		met[d.sum]++
+	}
 	if digested && e.Proof.Keys == nil {
-		d.keys[0] = d.sum[:]
+		d.keys[0] = key
 		e.Proof.Keys = d.keys[:]
 	} else if digested {
-		e.Proof.Keys = append(e.Proof.Keys, d.sum[:])
+		e.Proof.Keys = append(e.Proof.Keys, key)
 	}
 	if e.ID == "" {
 		e.ID = hex.EncodeToString(d.sum[:])
