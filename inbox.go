@@ -205,9 +205,10 @@ func (i *Inbox) known() []string {
 //
 // Where the store fails or the queue is full the answer is 503 with Retry-After,
 // so that the sender comes again: nothing is acknowledged that is not durable. An
-// authentic event that the store cannot take at all (an id of more than 4 KiB) is
-// answered 400. Without Verify in front of it, for an Event.To that names an unknown
-// handler, and where Redact or OrderBy panics, it answers 500 and stores nothing.
+// authentic event that the store cannot take at all (an id of more than 4 KiB, a
+// batch that would store 64 MiB more than its body) is answered 400. Without Verify
+// in front of it, for an Event.To that names an unknown handler, and where Redact or
+// OrderBy panics, it answers 500 and stores nothing.
 //
 // Receive panics without names, and on a name that neither Handle nor
 // InboxConfig.Elsewhere knows: what is queued for a misspelt name would wait for
@@ -298,7 +299,7 @@ func (i *Inbox) receive(r *http.Request, v *verified, names []string) error {
 	if err != nil {
 		return fmt.Errorf("webhook: receive: %w", err)
 	}
-	in := intake{names: names, preset: v.preset, horizon: v.horizon, arrival: came}
+	in := intake{names: names, preset: v.preset, horizon: v.horizon, arrival: came, body: max(r.ContentLength, 0)}
 	if i.c.Carry != nil {
 		if in.carried, err = carriedOf(i.c.Carry(r)); err != nil {
 			return fmt.Errorf("webhook: receive: %w", err)
@@ -383,8 +384,14 @@ type intake struct {
 	preset  string            // of their verifier
 	horizon time.Duration     // how long their sender retries
 	arrival *arrival          // nil: they came without a request
+	body    int64             // bytes of the request's
 	carried map[string]string // by InboxConfig.Carry
 }
+
+// maxBeside bounds what the events of one request store beside its body, in bytes.
+// Each has the request's headers and URL beside it, and the whole body where its
+// check gave it none of its own: a thousand elements of two bytes could be a gigabyte.
+const maxBeside = 64 << 20
 
 // add stores events, each for the handlers in its To, or else for those of in.
 func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, error) {
@@ -394,10 +401,15 @@ func (i *Inbox) add(ctx context.Context, events []Event, in intake) ([]Stored, e
 	}
 	known := max(keepKeys, in.horizon+24*time.Hour, i.c.Queue.Retention.Keys)
 	adds, kept := make([]store.Add, len(events)), make([]any, len(events))
+	size := int64(0)
 	for k, e := range events {
 		a, h, err := i.addOf(e, in, known)
 		if err != nil {
 			return nil, fmt.Errorf("webhook: add event %d: %w", k, err)
+		}
+		size += int64(len(a.Record.Head) + len(a.Record.Body))
+		if in.arrival != nil && k > 0 && size > in.body+maxBeside {
+			return nil, fmt.Errorf("webhook: add event %d of %d: %w: with their headers and bodies they have more than %d bytes", k, len(events), ErrMalformed, in.body+maxBeside)
 		}
 		a.Record.Trace = observe.Traceparent(ctx, h.event.Headers.Get("Traceparent"))
 		adds[k], kept[k] = a, h

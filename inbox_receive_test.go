@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -328,6 +329,47 @@ func TestReceive_BatchOfEqualBodies(t *testing.T) {
 			send("4", "5", "6")
 			send("7")
 			require.Len(t, r.deliveries(), 3)
+		})
+	}
+}
+
+// What each event of a batch has beside it does not multiply without bound.
+func TestReceive_BoundsWhatABatchStores(t *testing.T) {
+	for name, c := range map[string]struct {
+		head, body int // bytes of the request
+		own        bool
+		events     int
+		status     int
+	}{
+		"headers and URL":          {8000, 0, true, 5000, http.StatusBadRequest},
+		"some headers":             {100, 0, true, 5000, http.StatusOK},
+		"the request's body, each": {0, 100_000, false, 1000, http.StatusBadRequest},
+		"a large body's elements":  {0, 1_000_000, true, 10, http.StatusOK},
+		"one event":                {8000, 1_000_000, false, 1, http.StatusOK},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, webhook.QueueConfig{Telemetry: unlogged})
+			r.inbox.Handle("billing", new(collector).handle)
+			v := webhook.Unverified(func(r *webhook.Request) ([]webhook.Event, error) {
+				events := make([]webhook.Event, c.events)
+				for i := range events {
+					events[i].ID = strconv.Itoa(i)
+					if c.own {
+						events[i].Body = r.Body[:len(r.Body)/c.events]
+					}
+				}
+				return events, nil
+			})
+			v.Keep, v.Telemetry = []string{"X-*"}, unlogged
+			w := httptest.NewRecorder()
+			req := httptest.NewRequest(http.MethodPost, "/?"+strings.Repeat("q", c.head), strings.NewReader(strings.Repeat("x", c.body)))
+			req.Header.Set("X-Long", strings.Repeat("h", c.head))
+			webhook.Verify("shop", v)(r.inbox.Receive("billing")).ServeHTTP(w, req)
+			require.Equal(t, c.status, w.Code)
+			n, err := r.inbox.Queue().Count(t.Context(), store.Filter{}, c.events)
+			require.NoError(t, err)
+			require.Equal(t, c.status == http.StatusOK, n == c.events)
+			require.Equal(t, c.status != http.StatusOK, n == 0)
 		})
 	}
 }

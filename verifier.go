@@ -34,8 +34,8 @@ import (
 //	}
 type Verifier struct { //nolint:recvcheck // Verify takes the copy that a literal is, and copies it no further
 	// Check is required. It returns the request's events: one for most senders,
-	// several for those that batch, none for a valid empty batch. Of an event
-	// it need fill nothing:
+	// several for those that batch (at most 10,000), none for a valid empty batch.
+	// Of an event it need fill nothing:
 	//
 	//   - Body: default the request's.
 	//   - ID: default the hex SHA-256 of Body. Where equal bodies are different
@@ -91,6 +91,10 @@ const (
 // maxText bounds each text of an event, in bytes: no sender's ids and types come
 // near, and stores index them.
 const maxText = 4 << 10
+
+// maxEvents bounds the events of one request: each costs some hundred times what an
+// element of two bytes does. Senders that say how many they send at most name 1000.
+const maxEvents = 10_000
 
 // Signer sets the headers that sign r for e, as the sender would: with r.Secrets
 // at r.Time. It is safe for concurrent use.
@@ -213,6 +217,12 @@ func (v *Verifier) findSecrets(ctx context.Context, r *Request) error {
 func (v *Verifier) finish(r *Request, events []Event) error {
 	if len(events) == 0 {
 		return nil
+	}
+	if len(events) > maxEvents {
+		return &refusal.Error{
+			Cause: refusal.Malformed, Err: ErrMalformed,
+			Text: fmt.Sprintf("the request has %d events, more than %d", len(events), maxEvents),
+		}
 	}
 	headers := v.kept(r.Header)
 	var met bodies

@@ -152,6 +152,16 @@ func TestVerifier_Batch(t *testing.T) {
 	}
 }
 
+func TestVerifier_BoundsEvents(t *testing.T) {
+	n := 10_000
+	v := webhook.Unverified(func(*webhook.Request) ([]webhook.Event, error) { return make([]webhook.Event, n), nil })
+	events, err := v.Verify(t.Context(), post("", "[]"))
+	require.NoError(t, err)
+	require.Len(t, events, n)
+	n++
+	require.ErrorIs(t, answerOf(t, v, post("", "[]")), webhook.ErrMalformed)
+}
+
 func TestVerifier_BoundsTexts(t *testing.T) {
 	long := strings.Repeat("x", 4097)
 	for name, e := range map[string]webhook.Event{
