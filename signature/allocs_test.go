@@ -32,9 +32,9 @@ func TestVerify_Allocations(t *testing.T) {
 		scheme Scheme
 		most   float64
 	}{
-		{"id in a signed header", Scheme{Signed: []Part{Header("Acme-Id"), Body()}, ID: Header("Acme-Id")}, 3},
+		{"id in a signed header", Scheme{Signed: []Part{Header("Acme-Id"), Text("."), Body()}, ID: Header("Acme-Id")}, 3},
 		{"id, type and time in the body", Scheme{ID: JSON("id"), Type: JSON("type"), Time: Seconds(JSON("created"))}, 4},
-		{"type in the body, and no time there", Scheme{Signed: []Part{Header("Acme-Id"), Body()}, ID: Header("Acme-Id"), Type: JSON("type"), Time: RFC3339(JSON("time"))}, 4},
+		{"type in the body, and no time there", Scheme{Signed: []Part{Header("Acme-Id"), Text("."), Body()}, ID: Header("Acme-Id"), Type: JSON("type"), Time: RFC3339(JSON("time"))}, 4},
 		{"id that is not signed", Scheme{ID: Header("Acme-Id")}, 4},
 	} {
 		v := verifierOf(t, test.scheme)

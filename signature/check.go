@@ -78,10 +78,12 @@ func (c *checker) read(r *webhook.Request, claim *claim) error {
 		if err != nil {
 			return err
 		}
-		if end := c.endOf(i); end != "" && strings.Contains(value, end) {
-			return &refusal.Error{
-				Cause: refusal.BadHeader, Err: webhook.ErrMalformed,
-				Text: fmt.Sprintf("%s holds %q, which ends it in what is signed", c.place(p), end),
+		for _, end := range c.ends[i] {
+			if strings.Contains(value, end) {
+				return &refusal.Error{
+					Cause: refusal.BadHeader, Err: webhook.ErrMalformed,
+					Text: fmt.Sprintf("%s holds %q, which ends it in what is signed", c.place(p), end),
+				}
 			}
 		}
 		claim.values[i] = value
@@ -117,15 +119,6 @@ func (c *checker) readSignatures(r *webhook.Request, claim *claim) error {
 	default:
 		return nil
 	}
-}
-
-// endOf returns the Text that ends the Signed part i, where that is a header's or
-// an entry's. Methods and URLs have an alphabet of their own.
-func (c *checker) endOf(i int) string {
-	if k := c.Signed[i].kind; k != header && k != entry || i+1 == len(c.Signed) || c.Signed[i+1].kind != text {
-		return ""
-	}
-	return c.Signed[i+1].name
 }
 
 // isSignature reports whether an entry begins as a signature does, and goes on.

@@ -16,6 +16,12 @@ func (c *checker) place(p Part) string {
 		return p.name
 	case entry:
 		return fmt.Sprintf("the entry %q of %s", p.name, c.Header)
+	case body:
+		return "the body"
+	case method:
+		return "the method"
+	case address, target:
+		return "the URL"
 	default:
 		return fmt.Sprintf("the field %q of the body", p.name)
 	}

@@ -251,6 +251,14 @@ func TestScheme_Unsound(t *testing.T) {
 		{"field signed", func(s *Scheme) { s.Signed = []Part{JSON("token"), Body()} }, "is not read before"},
 		{"nothing signed", func(s *Scheme) { s.Signed = []Part{{}} }, "has a Signed part"},
 		{"body not signed", func(s *Scheme) { s.Signed = []Part{Header("Acme-Id"), Text(".")} }, "without Body"},
+		{"id beside the body", func(s *Scheme) { s.Signed = []Part{Header("Acme-Id"), Body()} }, "has Acme-Id and the body side by side"},
+		{"id behind the body", func(s *Scheme) { s.Signed = []Part{Body(), Text(""), Header("Acme-Id")} }, "has the body and Acme-Id side by side"},
+		{"id beside another entry", func(s *Scheme) {
+			s.Separator, s.Signed = ",", []Part{Entry("a="), Entry("b="), Text("."), Body()}
+		}, `has the entry "a=" of Acme-Signature and the entry "b=" of Acme-Signature side by side`},
+		{"a time that is not Sent", func(s *Scheme) {
+			s.Signed, s.Time = []Part{Header("Acme-Time"), Body()}, Seconds(Header("Acme-Time"))
+		}, "side by side in Signed, neither of them Sent"},
 		{"constant id", func(s *Scheme) { s.ID = Text("x") }, "something else than a Header"},
 		{"body as type", func(s *Scheme) { s.Type = Body() }, "something else than a Header"},
 		{"unsigned key", func(s *Scheme) { s.Keys = []Part{Header("Acme-Nonce")} }, "Keys that Signed does not cover"},
@@ -302,5 +310,35 @@ func TestRawKey(t *testing.T) {
 		key, err := RawKey(good)
 		require.NoError(t, err)
 		require.Equal(t, HMAC([]byte(good)), key)
+	}
+}
+
+// Whoever has a request cuts what is signed elsewhere, before or behind a constant.
+func TestScheme_OtherCuts(t *testing.T) {
+	for name, c := range map[string]struct {
+		signed []Part
+		id     string // of a further request, and its body
+		body   string
+	}{
+		"id before the body": {[]Part{Header("Acme-Id"), Text("."), Body()}, "1.a", "b"},
+		"id behind the body": {[]Part{Body(), Text("."), Header("Acme-Id")}, "b.1", "a"},
+		"two constants":      {[]Part{Body(), Text("-"), Text("."), Header("Acme-Id")}, "b-.1", "a"},
+		"between others":     {[]Part{Body(), Text("."), Header("Acme-Id"), Text("|"), Method()}, "b.1", "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := verifierOf(t, Scheme{Signed: c.signed, ID: Header("Acme-Id")})
+			r := &webhook.Request{Method: http.MethodPost, Body: []byte("a.b"), Secrets: []webhook.Secret{{Value: "secret"}}}
+			if name == "two constants" {
+				r.Body = []byte("a-.b")
+			}
+			require.NoError(t, v.Sign(r, webhook.Event{ID: "1"}))
+			_, err := v.Verify(t.Context(), r)
+			require.NoError(t, err)
+			r.Header.Set("Acme-Id", c.id)
+			r.Body = []byte(c.body)
+			_, err = v.Verify(t.Context(), r)
+			require.ErrorIs(t, err, webhook.ErrMalformed)
+			require.ErrorContains(t, err, "which ends it in what is signed")
+		})
 	}
 }

@@ -67,7 +67,9 @@ type Scheme struct {
 	// be among it: otherwise one signature would fit any body. A sender that signs
 	// less is checked by a Verifier.Check of one's own, which says so. A header
 	// or entry in it must be there in each request, and must not hold the Text
-	// that ends it: what is signed could be cut in two ways.
+	// before or behind it: what is signed could be cut in two ways. For that
+	// reason it has a Text towards other parts too, unless it or its neighbour is
+	// Sent, which no other cut leaves a time of now.
 	Signed []Part
 
 	// Sent is when the request was signed. It must be covered by Signed, and is
@@ -137,6 +139,7 @@ type checker struct {
 	keys          map[string]*key // by secret; written before the first request
 	fields        fieldSet        // the JSON fields to look up
 	from          sources         // where an event's values come from
+	ends          [][]string      // of each Signed part what its value must not hold
 
 	coversID, coversType, coversTime bool
 }
@@ -178,6 +181,9 @@ func newChecker(s Scheme) (*checker, error) {
 		}
 	}
 	if err := c.sound(); err != nil {
+		return nil, err
+	}
+	if err := c.setEnds(); err != nil {
 		return nil, err
 	}
 	c.hmac = form{s.Prefix, s.Hash.Size(), s.Encoding.length(s.Hash.Size())}
@@ -260,6 +266,51 @@ func (c *checker) soundSigned() error {
 	}
 	return nil
 }
+
+// setEnds finds the constants that part a header or an entry from what is signed
+// beside it. The others have an alphabet or a place of their own.
+func (c *checker) setEnds() error {
+	c.ends = make([][]string, len(c.Signed))
+	before, between := -1, "" // the last part that is no Text, and the Texts since
+	for i, p := range c.Signed {
+		if p.kind == text {
+			between += p.name
+			continue
+		}
+		if before >= 0 {
+			if err := c.part(before, i, between); err != nil {
+				return err
+			}
+		}
+		before, between = i, ""
+	}
+	if before >= 0 && between != "" && c.Signed[before].cuttable() {
+		c.ends[before] = append(c.ends[before], between)
+	}
+	return nil
+}
+
+// part notes that between stands between two Signed parts, or returns what is wrong
+// if nothing does.
+func (c *checker) part(a, b int, between string) error {
+	left, right := c.Signed[a], c.Signed[b]
+	sent := c.Sent.part
+	if between == "" {
+		if (left.cuttable() || right.cuttable()) && left != sent && right != sent {
+			return fmt.Errorf("has %s and %s side by side in Signed, neither of them Sent: one signature would fit another cut of them", c.place(left), c.place(right))
+		}
+		return nil
+	}
+	for _, i := range [...]int{a, b} {
+		if c.Signed[i].cuttable() {
+			c.ends[i] = append(c.ends[i], between)
+		}
+	}
+	return nil
+}
+
+// cuttable reports whether p's value is any text: that of a header or an entry.
+func (p Part) cuttable() bool { return p.kind == header || p.kind == entry }
 
 // covers reports whether the signature covers p.
 func (s Scheme) covers(p Part) bool {

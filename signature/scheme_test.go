@@ -372,7 +372,7 @@ func TestScheme_ValuesOfTheirParts(t *testing.T) {
 		{
 			"signed headers, in another order",
 			Scheme{
-				Signed: []Part{Header("Acme-B"), Text("."), Header("Acme-A"), Text("."), Body(), Header("Acme-T")},
+				Signed: []Part{Header("Acme-B"), Text("."), Header("Acme-A"), Text("."), Body(), Text("|"), Header("Acme-T")},
 				ID:     Header("Acme-A"), Type: Header("Acme-B"), Subject: JSON("b"), Time: RFC3339(Header("Acme-T")),
 			},
 			webhook.Event{ID: "A", Type: "B", Subject: "in b", Time: at},
@@ -380,7 +380,7 @@ func TestScheme_ValuesOfTheirParts(t *testing.T) {
 		{
 			"some not signed",
 			Scheme{
-				Signed: []Part{Body(), Header("Acme-B")},
+				Signed: []Part{Body(), Text("."), Header("Acme-B")},
 				ID:     Header("Acme-B"), Type: Header("Acme-A"), Subject: Header("Acme-C"), Time: RFC3339(Header("Acme-T")),
 			},
 			webhook.Event{ID: "B", Type: "A", Time: at},
