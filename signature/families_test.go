@@ -342,3 +342,21 @@ func TestScheme_OtherCuts(t *testing.T) {
 		})
 	}
 }
+
+// A time in another unit than the scheme says is left out: no JSON could have it.
+func TestScheme_TimeInAnotherUnit(t *testing.T) {
+	v := verifierOf(t, Scheme{Time: Seconds(JSON("created"))})
+	for created, known := range map[string]bool{
+		"1700000000": true, "253402300799": true,
+		"1700000000000": false, "1700000000000000": false, "999999999999999999": false,
+	} {
+		r := &webhook.Request{Body: []byte(`{"created":` + created + `}`), Secrets: []webhook.Secret{{Value: "secret"}}}
+		require.NoError(t, v.Sign(r, webhook.Event{}))
+		events, err := v.Verify(t.Context(), r)
+		require.NoError(t, err)
+		require.Equal(t, known, !events[0].Time.IsZero(), created)
+		require.Equal(t, known, events[0].Proof.Time, created)
+		_, err = json.Marshal(events[0].Time)
+		require.NoError(t, err)
+	}
+}
