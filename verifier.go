@@ -225,14 +225,15 @@ func (v *Verifier) finish(r *Request, events []Event) error {
 		}
 	}
 	headers := v.kept(r.Header)
-	var met bodies
+	var met *bodies
 	if len(events) > 1 {
-		met = bodies{}
+		met = &bodies{count: map[[sha256.Size]byte]uint64{}}
 	}
 	for i := range events {
 		e := &events[i]
 		e.Headers = headers
-		if e.Body == nil {
+		whole := e.Body == nil
+		if whole {
 			e.Body = r.Body
 		}
 		if s := r.fitted; s != nil {
@@ -249,33 +250,48 @@ func (v *Verifier) finish(r *Request, events []Event) error {
 				}
 			}
 		}
-		v.identify(e, met)
+		v.identify(e, met, whole)
 	}
 	return nil
 }
 
-// bodies counts the events of one request by the digest of their body; nil where
-// there is one event alone.
-type bodies map[[sha256.Size]byte]uint64
+// bodies are those of the events of one request, by their digests; nil where there
+// is one event alone.
+type bodies struct {
+	count map[[sha256.Size]byte]uint64
+	whole *[sha256.Size]byte // that of the request's: hashed once, however many have it
+}
 
-// identify gives e an ID where it has none, and the digest of its body as a
-// replay key where nobody signed the ID.
-func (v *Verifier) identify(e *Event, met bodies) {
+// sum returns the digest of an event's body, which may be the request's.
+func (b *bodies) sum(body []byte, whole bool) [sha256.Size]byte {
+	if b == nil || !whole {
+		return sha256.Sum256(body)
+	}
+	if b.whole == nil {
+		sum := sha256.Sum256(body)
+		b.whole = &sum
+	}
+	return *b.whole
+}
+
+// identify gives e an ID where it has none, and the digest of its body, which is
+// the request's if whole is set, as a replay key where nobody signed the ID.
+func (v *Verifier) identify(e *Event, met *bodies, whole bool) {
 	digested := !e.Proof.ID && !v.NoDigest
 	if e.ID != "" && !digested {
 		return
 	}
 	d := new(digest)
-	d.sum = sha256.Sum256(e.Body)
+	d.sum = met.sum(e.Body, whole)
 	key := d.sum[:]
 	if met != nil && e.ID != "" {
 		// Events of one request that have the same body, as those have that the check
 		// gave none of its own, and IDs of their own, are several. Their place tells
 		// them apart, which is the same in each replay. No digest is as long.
-		if n := met[d.sum]; n > 0 {
+		if n := met.count[d.sum]; n > 0 {
 			key = binary.AppendUvarint(slices.Clip(key), n)
 		}
-		met[d.sum]++
+		met.count[d.sum]++
 	}
 	if digested && e.Proof.Keys == nil {
 		d.keys[0] = key
