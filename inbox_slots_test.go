@@ -260,3 +260,38 @@ func TestSlots_FloodDoesNotStarveRetries(t *testing.T) {
 		pass(time.Minute)
 	})
 }
+
+// A claim takes some bytes and no more: what comes after a small body may be a large
+// one, which is not left to the poll.
+func TestSlots_SmallAndLargeBodies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{Poll: time.Hour})
+		r.inbox.Handle("billing", new(gauge).takes(0))
+		for i, size := range []int{1, 9 << 20, 1, 9 << 20, 3 << 20, 6 << 20, 0, 9 << 20} {
+			e := event(fmt.Sprint(i), "billing")
+			e.Body = make([]byte, size)
+			r.add(e)
+		}
+		r.run()
+		pass(time.Minute)
+		require.Equal(t, map[store.State]int{store.Processed: 8}, r.states())
+	})
+}
+
+// Sent by another process, the first such waits for the poll, and none after it.
+func TestSlots_LargeBodiesFromElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{})
+		r.inbox.Handle("billing", new(gauge).takes(0))
+		adder := newRigOn(t, r.mem, webhook.QueueConfig{})
+		adder.inbox.Handle("billing", new(gauge).takes(0))
+		for i := range 40 {
+			e := event(fmt.Sprint(i), "billing")
+			e.Body = make([]byte, i%2*(9<<20))
+			adder.add(e)
+		}
+		r.run()
+		pass(1100 * time.Millisecond)
+		require.Equal(t, map[store.State]int{store.Processed: 40}, r.states())
+	})
+}

@@ -78,6 +78,7 @@ func (e *Engine) commitAdds(ctx context.Context, b *store.Batch, start time.Time
 func (e *Engine) reserve(adds []store.Add) []string {
 	var reserved []string
 	for i := range adds {
+		e.slots.weigh(len(adds[i].Record.Body))
 		for j := range adds[i].To {
 			t := &adds[i].To[j]
 			if t.After != 0 || !e.slots.reserve(t.Destination) {

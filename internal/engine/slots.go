@@ -29,6 +29,7 @@ type slots struct {
 	crowd  int // of those, how many wait for others of a destination with a turn of its own
 	pace   pace
 	turns  turns
+	large  int                  // bytes of the largest body that came by
 	lately map[string]time.Time // holds since the last claim began, by destination
 	ended  chan struct{}        // closed when nothing is in hand or unsettled; nil: nobody waits
 	open   int                  // attempts that are not settled yet
@@ -100,10 +101,13 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 	bytes := 0
 	for i := range ds {
 		got[ds[i].Destination]++
-		bytes += len(ds[i].Record.Body)
+		n := len(ds[i].Record.Body)
+		bytes += n
+		s.large = max(s.large, n)
 		s.count(ds[i].Destination)
 	}
-	full := len(ds) >= c.Max || bytes >= c.Bytes/2
+	// What comes next may be as large as anything that came by: it had no room then.
+	full := len(ds) >= c.Max || len(ds) > 0 && bytes+max(s.large, c.Bytes/2) > c.Bytes
 	again := false
 	for d, asked := range c.Free {
 		if sh := s.serves[d]; sh != nil {
@@ -118,6 +122,16 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 	}
 	s.more = s.more || full && c.Other > 0 || again && !s.low()
 	return (again || full) && s.low()
+}
+
+// weigh notes that a body of n bytes is about to be stored.
+func (s *slots) weigh(n int) {
+	if n <= maxClaimBytes/2 {
+		return // claimed reckons with that much
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.large = max(s.large, n)
 }
 
 // reserve takes a slot for a delivery of an add, if leases may be born,
