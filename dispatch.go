@@ -136,7 +136,7 @@ func newDispatcher(st store.Store, c DispatcherConfig) (*Dispatcher, error) {
 			return nil, err
 		}
 	}
-	ec := c.Queue.engine(func() map[string]int { return nil })
+	ec := c.Queue.engine(d.fewer)
 	ec.Other = d.concurrency
 	d.engine = engine.New(st, ec, d.attempt, d.obs)
 	d.obs.Sender(c.Queue.Name)
@@ -218,6 +218,19 @@ func (d *Dispatcher) concurrency(id string) int {
 		return n
 	}
 	return d.c.PerEndpoint
+}
+
+// fewer returns the endpoints that are known to take less at once than the others.
+func (d *Dispatcher) fewer() map[string]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fewer := map[string]int{}
+	for id, n := range d.limit {
+		if n < d.c.PerEndpoint {
+			fewer[id] = n
+		}
+	}
+	return fewer
 }
 
 // saw remembers the concurrency of an endpoint: it counts from its next claim on.

@@ -276,3 +276,29 @@ func TestAhead_ConcurrencyChanges(t *testing.T) {
 		require.Len(t, o.net.posts(), 4000)
 	})
 }
+
+// … also by the first claim: what it is known to take is known before.
+func TestAhead_EndpointsOwnConcurrencyAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(t, webhook.DispatcherConfig{}, webhook.Endpoint{ID: "a", Concurrency: 1})
+		o.net.answer = func(int, *http.Request) reply {
+			time.Sleep(5 * time.Second)
+			return status(http.StatusNoContent)
+		}
+		elsewhere := o.elsewhere()
+		var want []string
+		for i := range 20 {
+			want = append(want, fmt.Sprintf("%02d", i))
+			_, err := elsewhere.Send(t.Context(), webhook.Event{ID: want[i], To: []string{"a"}})
+			require.NoError(t, err)
+			pass(time.Millisecond)
+		}
+		o.run()
+		pass(5 * time.Minute)
+		var order []string
+		for _, p := range o.net.posts() {
+			order = append(order, p.header.Get("Webhook-Id"))
+		}
+		require.Equal(t, want, order)
+	})
+}

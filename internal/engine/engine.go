@@ -51,7 +51,8 @@ type Config struct {
 	Elsewhere []string // destinations that other processes serve
 
 	// Limits returns the destinations that this process serves, with how many
-	// attempts of each may be under way. It is asked once, when Run begins.
+	// attempts of each may be under way; beside Other those that it is known to
+	// allow less than the usual. It is asked once, when Run begins.
 	Limits func() map[string]int
 
 	// Other returns the limit of a destination that Limits does not name, and

@@ -44,7 +44,8 @@ func newSlots(limit int) *slots {
 }
 
 // serve sets the destinations of this process, with their limits, and the limit of
-// others; nil: others are not served.
+// others; nil: others are not served. Where they are, those with less than the usual
+// limit are in limits as far as they are known, and are others all the same.
 func (s *slots) serve(limits map[string]int, other func(destination string) int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,7 +53,7 @@ func (s *slots) serve(limits map[string]int, other func(destination string) int)
 	s.serves = make(map[string]*share, len(limits))
 	for d, n := range limits {
 		s.serves[d] = s.newShare(n)
-		s.serves[d].named = true
+		s.serves[d].named = other == nil
 	}
 }
 
