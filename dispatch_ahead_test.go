@@ -302,3 +302,37 @@ func TestAhead_EndpointsOwnConcurrencyAtStart(t *testing.T) {
 		require.Equal(t, want, order)
 	})
 }
+
+// What an endpoint asked for is not cut short by an attempt that ran beside the one it
+// told; after that a shorter time counts again.
+func TestAhead_ShorterHold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(t, webhook.DispatcherConfig{PerEndpoint: 2}, webhook.Endpoint{ID: "a"})
+		o.net.answer = func(n int, _ *http.Request) reply {
+			switch n {
+			case 0:
+				time.Sleep(time.Second)
+				return status(http.StatusTooManyRequests, "Retry-After", "3600")
+			case 1:
+				time.Sleep(2 * time.Second)
+				return status(http.StatusBadGateway)
+			case 2:
+				return status(http.StatusServiceUnavailable, "Retry-After", "60")
+			}
+			return status(http.StatusNoContent)
+		}
+		o.run()
+		for range 5 {
+			o.send(webhook.Event{To: []string{"a"}})
+		}
+		pass(30 * time.Minute)
+		require.Len(t, o.net.posts(), 2)
+		require.NoError(t, o.out.Queue().Resume(t.Context(), "a"))
+		pass(30 * time.Second)
+		held := len(o.net.posts())
+		require.GreaterOrEqual(t, held, 3)
+		require.LessOrEqual(t, held, 4, "one may have been under way with the third")
+		pass(time.Minute)
+		require.Greater(t, len(o.net.posts()), held)
+	})
+}

@@ -118,10 +118,10 @@ func (e *Engine) finish(l *lease, out *Outcome) {
 		e.slots.end(&l.ticket)
 		e.slots.done(l.d.Destination, max(time.Since(l.began), 1))
 	}
-	early := e.unsettled.Add(1) <= int64(maxUnsettled*e.c.Concurrency) && out.Hold == nil
-	if out.Hold != nil {
-		e.slots.hold(l.d.Destination)
+	if out.Hold != nil && !e.slots.hold(l.d.Destination, l.from, out.Hold) {
+		out.Hold = nil
 	}
+	early := e.unsettled.Add(1) <= int64(maxUnsettled*e.c.Concurrency) && out.Hold == nil
 	if early {
 		free()
 	}

@@ -1,6 +1,10 @@
 package engine
 
-import "time"
+import (
+	"time"
+
+	"github.com/surehook/webhook/store"
+)
 
 // share is what one destination has of the slots.
 type share struct {
@@ -13,6 +17,10 @@ type share struct {
 
 	holding int       // attempts whose hold of the destination is being stored
 	held    time.Time // what was leased before is not attempted
+	last    struct {  // of the holds
+		kind         store.HoldKind
+		until, noted time.Time
+	}
 }
 
 func (s *slots) newShare(limit int) *share {

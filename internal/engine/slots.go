@@ -223,14 +223,24 @@ func (s *slots) busy() bool {
 }
 
 // hold keeps what is in hand of destination from being attempted, and more from
-// being claimed: a hold is about to be stored. Each call is followed by one of
-// stored.
-func (s *slots) hold(destination string) {
+// being claimed: h is about to be stored, for an attempt whose lease began then. Each
+// true is followed by one call of stored. False: an attempt that ran beside this one
+// brought a hold that lasts longer, and h is not to replace it.
+func (s *slots) hold(destination string, from time.Time, h *store.Hold) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sh := s.serves[destination]; sh != nil {
-		sh.holding++
+	sh := s.serves[destination]
+	if sh == nil {
+		return true
 	}
+	now := time.Now()
+	until := now.Add(h.For)
+	if h.For > 0 && h.Kind == sh.last.kind && until.Before(sh.last.until) && from.Before(sh.last.noted) {
+		return false
+	}
+	sh.last.kind, sh.last.until, sh.last.noted = h.Kind, until, now
+	sh.holding++
+	return true
 }
 
 // stored ends that: leases which begin from now on know of the hold.
