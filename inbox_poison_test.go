@@ -222,3 +222,39 @@ func TestPoison_DeadAfterFiveLostAttempts(t *testing.T) {
 		})
 	}
 }
+
+// What another store does not take is not waited for: neither by a suspect, nor, where
+// it is one itself, by everybody.
+func TestPoison_OtherStoreDown(t *testing.T) {
+	for name, lost := range map[string]int{"an innocent is not settled": 0, "a suspect is not settled": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, other := newRig(t, webhook.QueueConfig{}), newRig(t, webhook.QueueConfig{})
+				var got, gotByOther collector
+				r.inbox.Handle("suspect", got.handle)
+				other.inbox.Handle("other", gotByOther.handle)
+				r.add(event("suspect", "suspect"))
+				other.add(event("other", "other"))
+				for range lost {
+					other.lose("other")
+				}
+				for range 2 {
+					r.lose("suspect")
+				}
+				other.st.onCommit(failingCommit(context.DeadlineExceeded, anyBatch))
+				other.run()
+				require.Equal(t, []string{"other"}, gotByOther.ids())
+				other.st.onClaim(func(context.Context, store.Claim, claimFunc) ([]store.Delivery, error) { return nil, context.DeadlineExceeded })
+				r.run()
+				pass(time.Minute)
+				require.Equal(t, []string{"suspect"}, got.ids())
+				other.st.onCommit(nil)
+				pass(10 * time.Second) // a settle is tried every few seconds
+				other.st.onClaim(nil)
+				pass(time.Minute)
+				require.Equal(t, map[store.State]int{store.Processed: 1}, other.states())
+				require.Equal(t, []string{"other"}, gotByOther.ids())
+			})
+		})
+	}
+}

@@ -113,7 +113,6 @@ func (e *Engine) mayStart(l *lease) bool {
 // so that the next runs while this one's commit is under way, unless so many
 // are unsettled that the store seems to be down, or the next is not to run.
 func (e *Engine) finish(l *lease, out *Outcome) {
-	l.keep() // the try is over: its lease is renewed until it is settled
 	free := func() {
 		e.slots.end(&l.ticket)
 		e.slots.done(l.d.Destination, max(time.Since(l.began), 1))
@@ -152,6 +151,7 @@ func (e *Engine) handBack(l *lease, out Outcome) Outcome {
 // settle records what became of l, and goes on trying until the store takes it,
 // the lease is another's, or Run returns.
 func (e *Engine) settle(l *lease, out Outcome) {
+	l.keep()
 	s := store.Settle{
 		Delivery: l.d.ID, Token: l.d.Token, To: out.To, Reason: out.Reason, After: out.After,
 		Spend: out.Spend, Defer: out.Defer, Unblock: out.Unblock, Attempt: out.Attempt,

@@ -48,7 +48,8 @@ func (c *custody) part() {
 }
 
 // end ends the account of l: it is settled or lost, or is past its time and may
-// never end, since nobody must wait for that. A second call does nothing.
+// never end, or its store takes no settle, since nobody must wait for that. A second
+// call does nothing.
 func (c *custody) end(l *lease) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

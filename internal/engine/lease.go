@@ -26,6 +26,7 @@ type lease struct {
 	// The times are read by the monotonic clock: one that is set moves nothing.
 	mu    sync.Mutex
 	until time.Time // end of the renewals; zero: they go on
+	over  bool      // the try is; what is left is to settle it
 	good  time.Time // the lease surely stands until then, if nobody was told otherwise
 }
 
@@ -54,11 +55,19 @@ func (l *lease) overdue(now time.Time) bool {
 	return !l.until.IsZero() && now.After(l.until)
 }
 
-// keep lets the renewals go on.
+// keep lets the renewals go on until l is settled: the try is over.
 func (l *lease) keep() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.until = time.Time{}
+	l.until, l.over = time.Time{}, true
+}
+
+// stranded returns whether l is not settled and may have run out meanwhile: its store
+// takes nothing, for nobody knows how long.
+func (l *lease) stranded(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.over && !now.Before(l.good)
 }
 
 // current returns whether the lease surely stands.
@@ -153,6 +162,9 @@ func (e *Engine) renewAll(ctx context.Context) bool {
 		if l.overdue(now) {
 			process.end(l)
 			continue
+		}
+		if l.stranded(now) {
+			process.end(l) // no suspect on another store is to wait for this one
 		}
 		due = append(due, l)
 	}
