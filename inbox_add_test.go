@@ -347,3 +347,27 @@ func TestAdd_DepthUnknown(t *testing.T) {
 		r.add(event("2", "billing"))
 	})
 }
+
+// … also where it was full when it could tell. A caller that has gone is no such store.
+func TestAdd_DepthUnknownAfterFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{MaxDepth: 1})
+		r.inbox.Handle("billing", new(collector).handle)
+		r.add(event("1", "billing"))
+		pass(time.Minute)
+		_, err := r.inbox.Add(t.Context(), event("2", "billing"))
+		require.ErrorIs(t, err, webhook.ErrQueueFull)
+		r.st.stats = context.Canceled
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		pass(time.Minute)
+		_, err = r.inbox.Add(gone, event("2", "billing"))
+		require.ErrorIs(t, err, webhook.ErrQueueFull)
+		_, _, err = r.inbox.Queue().Discard(t.Context(), store.Filter{States: []store.State{store.Queued}}, "", "", 1)
+		require.NoError(t, err)
+		for i := range 3 {
+			pass(time.Minute)
+			r.add(event(fmt.Sprint("later", i), "billing"))
+		}
+	})
+}

@@ -159,10 +159,16 @@ func (e *Engine) Full(ctx context.Context) bool {
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.asking, d.at = false, time.Now()
-	if err == nil && len(page) > 0 {
+	d.asking = false
+	switch {
+	case err != nil && errors.Is(ctx.Err(), context.Canceled):
+		return d.n >= e.c.MaxDepth // the caller has gone, which says nothing: the next asks
+	case err != nil:
+		d.n = 0 // and not what it was: it may be long worked off
+	case len(page) > 0:
 		d.n = page[0].Queued
 	}
+	d.at = time.Now()
 	return d.n >= e.c.MaxDepth
 }
 
