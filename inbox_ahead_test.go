@@ -220,3 +220,48 @@ func TestAhead_OldestFirst(t *testing.T) {
 		require.Equal(t, want, got.ids())
 	})
 }
+
+// What is large does not fill the memory while it waits.
+func TestAhead_LargeBodies(t *testing.T) {
+	for name, c := range map[string]struct{ size, most int }{
+		"small": {10, 16},
+		"large": {10 << 20, 8}, // 64 MiB, and one for each add that is under way
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t, webhook.QueueConfig{Concurrency: 4})
+				stay := make(chan struct{})
+				var fast atomic.Bool
+				fast.Store(true)
+				r.inbox.Handle("billing", func(context.Context, webhook.Event) error {
+					if !fast.Load() {
+						<-stay
+					}
+					time.Sleep(time.Millisecond)
+					return nil
+				})
+				r.run()
+				body := make([]byte, c.size)
+				for range 2 { // the second time after all was given back
+					fast.Store(true)
+					r.add(event(time.Now().String(), "billing"))
+					pass(time.Second)
+					require.Zero(t, r.states()[store.Processing])
+					fast.Store(false)
+					for _, e := range numbered(time.Now().String(), 20, "billing") {
+						e.Body = body
+						r.add(e)
+					}
+					synctest.Wait()
+					inHand := r.states()[store.Processing]
+					require.LessOrEqual(t, inHand, c.most)
+					require.Greater(t, inHand, 4)
+					for range 20 {
+						stay <- struct{}{}
+					}
+					pass(time.Second)
+				}
+			})
+		})
+	}
+}

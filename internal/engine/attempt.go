@@ -24,6 +24,7 @@ func (e *Engine) start(d *store.Delivery, event any, from time.Time) {
 		e.slots.draw(&l.ticket, d.Destination) // here, in the order of the claim
 	}
 	e.leases.add(l)
+	e.slots.bytes.Add(int64(len(d.Record.Body)))
 	select {
 	case e.hands <- l:
 	default:
@@ -52,6 +53,7 @@ func (e *Engine) attempts(l *lease) {
 // attempt waits for its turn, makes one try, and settles it.
 func (e *Engine) attempt(l *lease) {
 	defer e.slots.settled()
+	defer e.slots.bytes.Add(-int64(len(l.d.Record.Body)))
 	defer process.end(l)
 	defer e.leases.remove(l)
 	defer l.cancel(nil)

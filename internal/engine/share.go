@@ -80,28 +80,40 @@ func (sh *share) crowd() int {
 	return max(0, sh.inHand-sh.limit)
 }
 
-// room is how many more may be in hand.
-func (sh *share) room() int {
+// roomOf is how many more of sh may be in hand.
+func (s *slots) roomOf(sh *share) int {
 	if sh.holding > 0 {
 		return 0
 	}
-	return sh.limit + sh.pace.ahead(sh.limit) - sh.inHand
+	return sh.limit + s.ahead(sh.pace, sh.limit) - sh.inHand
 }
 
-// low returns whether it is time to ask for more: half of what may wait, or more,
+// lowOf returns whether it is time to ask for more: half of what may wait, or more,
 // has had its turn.
-func (sh *share) low() bool {
-	return sh.room() > sh.pace.ahead(sh.limit)/2
+func (s *slots) lowOf(sh *share) bool {
+	return s.roomOf(sh) > s.ahead(sh.pace, sh.limit)/2
 }
 
 // room is that of all destinations. s.mu is held.
 func (s *slots) room() int {
-	return s.limit + s.pace.ahead(s.limit) - (s.inHand - s.crowd)
+	return s.limit + s.ahead(s.pace, s.limit) - (s.inHand - s.crowd)
 }
 
 // low is that of all destinations. s.mu is held.
 func (s *slots) low() bool {
-	return s.room() > s.pace.ahead(s.limit)/2
+	return s.room() > s.ahead(s.pace, s.limit)/2
+}
+
+// maxBytes is how much the bodies of what is in hand may take before nothing waits
+// beside what runs.
+const maxBytes = 64 << 20
+
+// ahead returns how many may wait for limit that run at a pace.
+func (s *slots) ahead(p pace, limit int) int {
+	if s.bytes.Load() > maxBytes {
+		return 0
+	}
+	return p.ahead(limit)
 }
 
 // pace is how long the attempts of late took, the later ones weighing more; 0: none

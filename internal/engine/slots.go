@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/surehook/webhook/store"
@@ -10,8 +11,8 @@ import (
 // slots counts what this process has in hand: deliveries that are reserved for
 // an add under way, wait for their turn, or run. At most limit run at once; some
 // more may be reserved or waiting, so that commits overlap with attempts: as many
-// as the pace of late lets expect to have their turn very soon. Of what is slow
-// nothing waits here, where no other process could take it.
+// as the pace of late lets expect to have their turn very soon. Of what is slow, and
+// beside what is large, nothing waits here, where no other process could take it.
 //
 // What is in hand decides what is asked for; the turns, and they alone, decide
 // what runs: while a claim is under way an add may take the slot that the claim
@@ -19,6 +20,7 @@ import (
 type slots struct {
 	limit int
 	kick  chan struct{} // signals the claim loop: a slot is free that there may be work for
+	bytes atomic.Int64  // of the bodies of all leases, until they are settled
 
 	mu     sync.Mutex
 	serves map[string]*share // destinations of this process; of the others, those in hand, and those with less than the usual limit
@@ -76,7 +78,7 @@ func (s *slots) free() (named map[string]int, other, all int) {
 	named = make(map[string]int, len(s.serves))
 	n := 0
 	for d, sh := range s.serves {
-		f := min(all, max(0, sh.room()))
+		f := min(all, max(0, s.roomOf(sh)))
 		if f == 0 {
 			sh.more = true // nobody looked: the next free slot is to
 			if s.other == nil {
@@ -113,7 +115,7 @@ func (s *slots) claimed(c store.Claim, ds []store.Delivery) bool {
 	for d, asked := range c.Free {
 		if sh := s.serves[d]; sh != nil {
 			sh.more = full || got[d] >= asked
-			again = again || sh.more && sh.low()
+			again = again || sh.more && s.lowOf(sh)
 		}
 	}
 	for d, n := range got {
@@ -148,7 +150,7 @@ func (s *slots) reserve(destination string) bool {
 	if sh == nil || sh.more {
 		return false
 	}
-	if s.room() < 1 || sh.room() < 1 {
+	if s.room() < 1 || s.roomOf(sh) < 1 {
 		sh.more = true // it will be in the store
 		s.more = s.more || !sh.named
 		s.idle(destination, sh)
@@ -185,7 +187,7 @@ func (s *slots) done(destination string, took time.Duration) {
 			s.pace.note(took)
 			sh.pace.note(took)
 		}
-		if (sh.more || s.more) && sh.low() {
+		if (sh.more || s.more) && s.lowOf(sh) {
 			call = s.low()
 			s.more = s.more || !call // whoever ends next calls
 		}
@@ -215,7 +217,7 @@ func (s *slots) busy() bool {
 		return s.inHand > 0
 	}
 	for _, sh := range s.serves {
-		if (sh.named || sh.inHand > 0) && sh.low() {
+		if (sh.named || sh.inHand > 0) && s.lowOf(sh) {
 			return false
 		}
 	}
