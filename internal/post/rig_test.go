@@ -27,7 +27,7 @@ const (
 )
 
 // client returns one that may call this machine.
-func client(t *testing.T, c post.Config) *post.Client {
+func client(t testing.TB, c post.Config) *post.Client {
 	t.Helper()
 	c.Rules.Development = true
 	client := post.New(c)
@@ -35,7 +35,7 @@ func client(t *testing.T, c post.Config) *post.Client {
 	return client
 }
 
-func request(t *testing.T, url string) *http.Request {
+func request(t testing.TB, url string) *http.Request {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(payload))
 	require.NoError(t, err)
@@ -98,7 +98,7 @@ func script(t *testing.T, f func(conn net.Conn)) string {
 
 // listen serves each connection with f, and closes it then. It returns the
 // address, and the connections end with the test.
-func listen(t *testing.T, f func(conn net.Conn)) string {
+func listen(t testing.TB, f func(conn net.Conn)) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
