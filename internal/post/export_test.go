@@ -10,3 +10,6 @@ func (c *Client) Trust(pool *x509.CertPool) { c.transport.TLSClientConfig.RootCA
 
 // Resolve makes the client ask r for addresses.
 func (c *Client) Resolve(r *net.Resolver) { c.dialer.Resolver = r }
+
+// AddressOf is what a Result shows of an address.
+var AddressOf = addressOf

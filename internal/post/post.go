@@ -63,7 +63,7 @@ func New(c Config) *Client {
 	}
 	client.transport = &http.Transport{
 		Proxy:                  nil, // a proxy would dial what the guard never sees
-		DialContext:            client.dialer.DialContext,
+		DialContext:            client.dial,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:    connectTimeout,
 		ForceAttemptHTTP2:      true,
@@ -77,6 +77,12 @@ func New(c Config) *Client {
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 	}
 	return client
+}
+
+// dial connects, followed by the call that it is for: net/http's ctx has the values
+// of that of the request.
+func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return c.dialer.DialContext(ontoDial(ctx), network, address)
 }
 
 // CheckURL is that of the client's Rules, whose answer depends on nothing else: it
@@ -162,6 +168,8 @@ func (c *Client) exchange(ctx context.Context, req *http.Request, rt http.RoundT
 			return err
 		}
 		rt = c.transport
+	} else {
+		ctx = ontoDial(ctx) // it has a way of its own to dial
 	}
 	resp, err := rt.RoundTrip(req.WithContext(ctx))
 	if err != nil {

@@ -334,6 +334,21 @@ func TestPost_ManyAddressesAtOnce(t *testing.T) {
 	require.Equal(t, 20, calls())
 }
 
+func TestAddressOf(t *testing.T) {
+	for _, addr := range []net.Addr{
+		&net.TCPAddr{IP: net.IP{192, 0, 2, 1}, Port: 443},
+		&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 65535}, // of a socket of IPv6
+		&net.TCPAddr{IP: net.ParseIP("2001:db8::1"), Port: 8443},
+		&net.TCPAddr{IP: net.ParseIP("fe80::1"), Port: 80, Zone: "eth0"},
+		&net.TCPAddr{IP: net.IPv6zero},
+		&net.TCPAddr{Port: 80},
+		(*net.TCPAddr)(nil),
+		&net.UnixAddr{Name: "/run/proxy", Net: "unix"},
+	} {
+		assert.Equal(t, addr.String(), post.AddressOf(addr))
+	}
+}
+
 // A receiver's thinking time is seen as such, and not as its network's.
 func TestPost_Phases(t *testing.T) {
 	s := server(t, func(w http.ResponseWriter, _ *http.Request) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"net"
 	"net/http/httptrace"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -22,8 +24,12 @@ const (
 )
 
 // watch follows one call through its phases. Several addresses are dialled at
-// once, and a dial may go on when its call has long ended.
+// once, and a dial may go on when its call has long ended. It is the context of the
+// call, so that a dial finds it.
 type watch struct {
+	context.Context
+	trace httptrace.ClientTrace // of the request
+
 	mu                      sync.Mutex
 	step                    string
 	host                    string // that was looked up
@@ -33,6 +39,15 @@ type watch struct {
 	dialErr                 error // of an address that the guard let pass
 	dialAddress             string
 	dns, connect, tls, wait span
+}
+
+type watchKey struct{}
+
+func (w *watch) Value(key any) any {
+	if key == (watchKey{}) {
+		return w
+	}
+	return w.Context.Value(key)
 }
 
 // span is a phase. Zero: it did not begin.
@@ -55,8 +70,34 @@ func (s *span) length(now time.Time) time.Duration {
 	}
 }
 
-// onto returns a context under which a call is followed.
+// onto returns a context under which a call is followed, but for its dials: nearly
+// every call finds a connection, and needs no hooks for these.
 func (w *watch) onto(ctx context.Context) context.Context {
+	w.Context = ctx
+	w.trace = httptrace.ClientTrace{
+		TLSHandshakeStart: func() {
+			w.dialling(func() { w.step = stepTLS; w.tls.begin() })
+		},
+		TLSHandshakeDone: func(tls.ConnectionState, error) {
+			w.dialling(func() { w.tls.to = time.Now() })
+		},
+		GotConn: w.gotConn,
+		GotFirstResponseByte: func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.wait.to = time.Now()
+		},
+	}
+	return httptrace.WithClientTrace(w, &w.trace)
+}
+
+// ontoDial returns a context under which dials are followed, for the call whose
+// context ctx comes from.
+func ontoDial(ctx context.Context) context.Context {
+	w, ok := ctx.Value(watchKey{}).(*watch)
+	if !ok {
+		return ctx
+	}
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		DNSStart: func(info httptrace.DNSStartInfo) {
 			w.dialling(func() { w.step, w.host = stepDNS, info.Host; w.dns.begin() })
@@ -74,18 +115,6 @@ func (w *watch) onto(ctx context.Context) context.Context {
 		},
 		ConnectDone: func(_, address string, err error) {
 			w.dialling(func() { w.dialled(address, err) })
-		},
-		TLSHandshakeStart: func() {
-			w.dialling(func() { w.step = stepTLS; w.tls.begin() })
-		},
-		TLSHandshakeDone: func(tls.ConnectionState, error) {
-			w.dialling(func() { w.tls.to = time.Now() })
-		},
-		GotConn: w.gotConn,
-		GotFirstResponseByte: func() {
-			w.mu.Lock()
-			defer w.mu.Unlock()
-			w.wait.to = time.Now()
 		},
 	})
 }
@@ -120,10 +149,20 @@ func (w *watch) gotConn(info httptrace.GotConnInfo) {
 	w.ready, w.step = true, stepAnswer
 	w.wait = span{}
 	w.wait.begin()
-	w.address = info.Conn.RemoteAddr().String()
+	w.address = addressOf(info.Conn.RemoteAddr())
 	if info.Reused {
 		w.dns, w.connect, w.tls = span{}, span{}, span{}
 	}
+}
+
+// addressOf returns addr.String(), of TCP by a shorter way.
+func addressOf(addr net.Addr) string {
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		if a := tcp.AddrPort(); a.IsValid() {
+			return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()).String()
+		}
+	}
+	return addr.String()
 }
 
 // answered notes that what is left is the body.
