@@ -19,9 +19,11 @@ import (
 func excerpt(resp *http.Response, keep, limit int64) ([]byte, error) {
 	wire := &capped{r: resp.Body, left: limit + 1} // one more shows whether that was all
 	body := inflate(wire, resp.Header.Get("Content-Encoding"))
-	kept, err := io.ReadAll(io.LimitReader(body, keep))
+	part := &io.LimitedReader{R: body, N: keep}
+	kept, err := io.ReadAll(part)
 	if err == nil {
-		_, err = io.CopyN(io.Discard, body, limit-keep+1)
+		part.N = limit - keep + 1
+		_, err = io.Copy(io.Discard, part)
 	}
 	if err != nil && wire.err == nil {
 		// Broken gzip, or the cap: the rest, up to the cap, lets the connection
