@@ -6,6 +6,7 @@ import (
 	"crypto/hmac"
 	"crypto/subtle"
 	"hash"
+	"strconv"
 	"sync"
 )
 
@@ -37,13 +38,16 @@ func (k *Key) Begin() *State {
 type State struct {
 	key   *Key
 	mac   hash.Hash
-	text  []byte // what WriteString collects, so that no string is copied to the heap
+	text  []byte // what WriteString and WriteInt collect, so that no string is copied to the heap
 	sum   [64]byte
 	other [MaxEncoded]byte
 }
 
 // WriteString adds text to the message.
 func (s *State) WriteString(text string) { s.text = append(s.text, text...) }
+
+// WriteInt adds a number in decimal to the message.
+func (s *State) WriteInt(n int64) { s.text = strconv.AppendInt(s.text, n, 10) }
 
 // Write adds bytes to the message.
 func (s *State) Write(b []byte) {

@@ -35,17 +35,17 @@ func NewKey(secret string) (*Key, error) {
 // Sign appends the signature of a message to list, with its version: one entry of
 // webhook-signature.
 func (k *Key) Sign(list []byte, id string, at time.Time, body []byte) []byte {
-	stamp := strconv.FormatInt(at.Unix(), 10)
 	if k.symmetric == nil {
-		message := make([]byte, 0, len(id)+len(stamp)+len(body)+2)
-		message = append(append(append(append(append(message, id...), '.'), stamp...), '.'), body...)
+		message := make([]byte, 0, len(id)+len(body)+22)
+		message = strconv.AppendInt(append(append(message, id...), '.'), at.Unix(), 10)
+		message = append(append(message, '.'), body...)
 		return base64.StdEncoding.AppendEncode(append(list, V1a...), ed25519.Sign(k.private, message))
 	}
 	s := k.symmetric.Begin()
 	defer s.End()
 	s.WriteString(id)
 	s.WriteString(".")
-	s.WriteString(stamp)
+	s.WriteInt(at.Unix())
 	s.WriteString(".")
 	s.Write(body)
 	return base64.StdEncoding.AppendEncode(append(list, V1...), s.Sum())
