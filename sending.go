@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -61,7 +62,7 @@ func (k standardKeys) sign(r *Request, e Event) error {
 	if len(r.Secrets) == 0 {
 		return errors.New("has no secret that is valid now")
 	}
-	list := make([]byte, 0, 64*len(r.Secrets))
+	list := make([]byte, 0, 128) // of two secrets
 	for _, s := range r.Secrets {
 		key, err := k.prepared.Of(s.Value)
 		if err != nil {
@@ -72,9 +73,10 @@ func (k standardKeys) sign(r *Request, e Event) error {
 		}
 		list = key.Sign(list, e.ID, r.Time, r.Body)
 	}
-	r.Header[standard.HeaderID] = []string{e.ID}
-	r.Header[standard.HeaderTimestamp] = []string{strconv.FormatInt(r.Time.Unix(), 10)}
-	r.Header[standard.HeaderSignature] = []string{string(list)}
+	values := []string{e.ID, strconv.FormatInt(r.Time.Unix(), 10), string(list)}
+	for i, name := range [...]string{standard.HeaderID, standard.HeaderTimestamp, standard.HeaderSignature} {
+		r.Header[name] = values[i : i+1 : i+1]
+	}
 	return nil
 }
 
@@ -130,7 +132,7 @@ func (s *sending) send(ctx context.Context, event any) error {
 		cancel()
 		ctx, cancel = engine.Within(whole, timeout)
 	}
-	r, err := s.request(ctx)
+	r, err := s.request()
 	if err != nil {
 		return err
 	}
@@ -138,7 +140,7 @@ func (s *sending) send(ctx context.Context, event any) error {
 	if d.c.Unguarded != nil {
 		through = d.c.Unguarded(ep)
 	}
-	s.result = d.client.Post(ctx, r, through)
+	s.result = d.client.Post(ctx, &r, through)
 	return s.verdict()
 }
 
@@ -167,15 +169,16 @@ func (s *sending) find(ctx context.Context) (Endpoint, error) {
 }
 
 // request makes the request: signed now, by each of the endpoint's signers.
-func (s *sending) request(ctx context.Context) (*http.Request, error) {
+func (s *sending) request() (r http.Request, err error) {
 	if err := s.endpoint.check(); err != nil {
-		return nil, Permanent(fmt.Errorf("webhook: endpoint %w", err))
+		return r, Permanent(fmt.Errorf("webhook: endpoint %w", err))
 	}
 	u, err := s.d.client.CheckURL(s.endpoint.URL)
 	if err != nil {
-		return nil, Permanent(&refused{fmt.Errorf("webhook: %w", err)})
+		return r, Permanent(&refused{fmt.Errorf("webhook: %w", err)})
 	}
-	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {userAgent}}
+	ours := []string{"application/json", userAgent}
+	h := http.Header{"Content-Type": ours[:1:1], "User-Agent": ours[1:]}
 	for _, more := range []http.Header{s.event.Headers, s.endpoint.Headers} {
 		for name, values := range more {
 			h[http.CanonicalHeaderKey(name)] = slices.Clone(values)
@@ -190,18 +193,31 @@ func (s *sending) request(ctx context.Context) (*http.Request, error) {
 	for _, name := range s.endpoint.signers() {
 		sign := s.d.c.Signers[name]
 		if sign == nil {
-			return nil, fmt.Errorf("webhook: endpoint names a signer %q that this process does not have", observe.Clean(name))
+			return r, fmt.Errorf("webhook: endpoint names a signer %q that this process does not have", observe.Clean(name))
 		}
 		if err := sign(signed, s.event); err != nil {
-			return nil, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), &inner{err})
+			return r, fmt.Errorf("webhook: signer %q: %w", observe.Clean(name), &inner{err})
 		}
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(s.event.Body))
-	if err != nil {
-		return nil, Permanent(fmt.Errorf("webhook: request: %w", err))
+	r = http.Request{
+		Method: http.MethodPost, URL: u, Host: u.Host, Header: signed.Header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}
-	r.URL, r.Host, r.Header = u, u.Host, signed.Header
+	setBody(&r, s.event.Body)
 	return r, nil
+}
+
+// setBody gives r a body as http.NewRequest does: of a type that net/http knows to
+// be in memory, it goes out in one piece with the headers.
+func setBody(r *http.Request, body []byte) {
+	r.ContentLength = int64(len(body))
+	r.GetBody = func() (io.ReadCloser, error) {
+		if len(body) == 0 {
+			return http.NoBody, nil
+		}
+		return io.NopCloser(bytes.NewReader(body)), nil
+	}
+	r.Body, _ = r.GetBody()
 }
 
 // userAgent tells receivers who calls, where an endpoint's headers do not.

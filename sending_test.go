@@ -1,9 +1,11 @@
 package webhook_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -424,4 +426,63 @@ func TestAttempt_Propagate(t *testing.T) {
 			require.Equal(t, want, o.net.posts()[0].header.Get("Traceparent"))
 		})
 	}
+}
+
+// The request is what http.NewRequest makes: net/http sends it in one piece, and can
+// do so again where a connection turns out to be closed.
+func TestAttempt_Request(t *testing.T) {
+	for _, body := range []string{`{"type":"invoice.paid"}`, ""} {
+		synctest.Test(t, func(t *testing.T) {
+			o := newOutbox(t, webhook.DispatcherConfig{}, webhook.Endpoint{ID: "a"})
+			o.net.answer = func(_ int, r *http.Request) reply {
+				want, err := http.NewRequestWithContext(r.Context(), http.MethodPost, "https://a.example/hooks", bytes.NewReader([]byte(body)))
+				require.NoError(t, err)
+				for _, r := range []*http.Request{r, want} {
+					again, err := r.GetBody()
+					require.NoError(t, err)
+					got, err := io.ReadAll(again)
+					require.NoError(t, err)
+					require.Equal(t, body, string(got))
+					require.IsType(t, r.Body, again)
+					r.Body = again
+				}
+				require.IsType(t, want.Body, r.Body)
+				want.Header, want.Body, want.GetBody = r.Header, r.Body, nil
+				r.GetBody = nil
+				require.Equal(t, want, r)
+				return status(http.StatusOK)
+			}
+			o.run()
+			o.send(webhook.Event{ID: "1", Body: []byte(body)})
+			synctest.Wait()
+			require.Equal(t, store.Processed, o.only().State)
+		})
+	}
+}
+
+// What a signer does to the values of a header is done to no other's, and not to the
+// endpoint's.
+func TestAttempt_SignerChangesHeaders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ep := webhook.Endpoint{ID: "a", Signers: []string{"standard", "mine"}, Headers: http.Header{"X-Shop": {"1"}}}
+		o := newOutbox(t, webhook.DispatcherConfig{Signers: map[string]webhook.Signer{
+			"mine": func(r *webhook.Request, _ webhook.Event) error {
+				for name := range r.Header {
+					r.Header[name][0] = name
+					r.Header.Add(name, "more")
+				}
+				return nil
+			},
+		}}, ep)
+		o.run()
+		o.send(webhook.Event{ID: "1"})
+		synctest.Wait()
+		require.Len(t, o.net.posts(), 1)
+		sent := o.net.posts()[0].header
+		require.Len(t, sent, 6)
+		for name, values := range sent {
+			require.Equal(t, []string{name, "more"}, values)
+		}
+		require.Equal(t, http.Header{"X-Shop": {"1"}}, ep.Headers)
+	})
 }
