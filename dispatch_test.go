@@ -152,7 +152,7 @@ func TestSend_RefusedBeforeAnythingIsTouched(t *testing.T) {
 			_, err := out.Send(t.Context(), webhook.Event{ID: "good"}, bad)
 			require.ErrorIs(t, err, webhook.ErrMalformed)
 			require.ErrorContains(t, err, "event 1")
-			_, err = out.SendIn(t.Context(), nil, bad)
+			_, err = out.SendIn(t.Context(), noTx{}, bad)
 			require.ErrorIs(t, err, webhook.ErrMalformed)
 		})
 	}
@@ -168,7 +168,7 @@ func TestSend_ToNobody(t *testing.T) {
 		_, err := o.out.Send(t.Context(), webhook.Event{ID: "good"}, typo)
 		require.ErrorIs(t, err, webhook.ErrMalformed)
 		require.EqualError(t, err, `webhook: send event 1: webhook: malformed request: its To names "ty\\npo", and the EndpointList has no endpoint of this ID`)
-		_, err = o.out.SendIn(t.Context(), nil, typo)
+		_, err = o.out.SendIn(t.Context(), noTx{}, typo)
 		require.ErrorIs(t, err, webhook.ErrMalformed)
 		after, _, _ := o.st.used()
 		require.Equal(t, commits, after)
@@ -230,6 +230,13 @@ func TestSend_PassesOnWhatWasReceived(t *testing.T) {
 	})
 }
 
+// noTx is a transaction that nothing may be written to.
+type noTx struct{}
+
+func (noTx) Write(context.Context, *store.Batch) (*store.Results, error) {
+	panic("written before it was refused")
+}
+
 func TestSend_QueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOutbox(t, webhook.DispatcherConfig{Queue: webhook.QueueConfig{MaxDepth: 1}}, webhook.Endpoint{ID: "a"})
@@ -237,7 +244,7 @@ func TestSend_QueueFull(t *testing.T) {
 		pass(2 * time.Second)
 		_, err := o.out.Send(t.Context(), webhook.Event{ID: "2"})
 		require.ErrorIs(t, err, webhook.ErrQueueFull)
-		_, err = o.out.SendIn(t.Context(), nil, webhook.Event{ID: "2"})
+		_, err = o.out.SendIn(t.Context(), noTx{}, webhook.Event{ID: "2"})
 		require.ErrorIs(t, err, webhook.ErrQueueFull, "before any statement")
 		require.Len(t, o.deliveries(), 1)
 	})

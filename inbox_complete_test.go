@@ -13,7 +13,7 @@ import (
 	"github.com/surehook/webhook/store"
 )
 
-// memoryTx is a transaction over a memory store as far as CompleteIn needs one:
+// memoryTx is a transaction over a memory store as far as CompleteIn and SendIn need one:
 // what is written becomes true with commit, and a settle's answer is that of the
 // delivery as it stands.
 type memoryTx struct {
@@ -22,8 +22,16 @@ type memoryTx struct {
 }
 
 func (tx *memoryTx) Write(_ context.Context, b *store.Batch) (*store.Results, error) {
+	tx.written.Adds = append(tx.written.Adds, b.Adds...)
 	tx.written.Settles = append(tx.written.Settles, b.Settles...)
-	return &store.Results{Settles: []store.Result{store.Done}}, nil
+	res := &store.Results{}
+	for range b.Adds {
+		res.Adds = append(res.Adds, store.Added{Result: store.Done})
+	}
+	for range b.Settles {
+		res.Settles = append(res.Settles, store.Done)
+	}
+	return res, nil
 }
 
 func (tx *memoryTx) commit() error {

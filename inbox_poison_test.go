@@ -244,7 +244,9 @@ func TestPoison_OtherStoreDown(t *testing.T) {
 				other.st.onCommit(failingCommit(context.DeadlineExceeded, anyBatch))
 				other.run()
 				require.Equal(t, []string{"other"}, gotByOther.ids())
-				other.st.onClaim(func(context.Context, store.Claim, claimFunc) ([]store.Delivery, error) { return nil, context.DeadlineExceeded })
+				other.st.onClaim(func(context.Context, store.Claim, claimFunc) ([]store.Delivery, error) {
+					return nil, context.DeadlineExceeded
+				})
 				r.run()
 				pass(time.Minute)
 				require.Equal(t, []string{"suspect"}, got.ids())

@@ -40,6 +40,17 @@ func TestWatch_StoresButDoesNotRun(t *testing.T) {
 	})
 }
 
+// Nor would what is sent in a transaction of the caller's.
+func TestWatch_SendsInATransactionAndDoesNotRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOutbox(t, webhook.DispatcherConfig{}, webhook.Endpoint{ID: "a"})
+		_, err := o.out.SendIn(t.Context(), &memoryTx{st: o.st}, webhook.Event{ID: "1"})
+		require.NoError(t, err)
+		pass(11 * time.Second)
+		require.Len(t, o.logs.having(t, "msg", notRunning), 1)
+	})
+}
+
 func TestWatch_RunsInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{})

@@ -271,6 +271,28 @@ func TestLog_RejectsAreLimited(t *testing.T) {
 	})
 }
 
+// A batch that is refused has a record for each event, but not for ten thousand.
+func TestLog_RejectedBatch(t *testing.T) {
+	for n, records := range map[int]int{2: 2, 100: 100, 101: 100, 5000: 100} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			r := newRig(t, webhook.QueueConfig{})
+			r.inbox.Handle("billing", new(collector).handle)
+			r.st.onCommit(failingCommit(store.ErrBadData, hasAdds))
+			v := webhook.Verifier{
+				Keyless: true, Telemetry: unlogged,
+				Check: func(context.Context, *webhook.Request) ([]webhook.Event, error) { return make([]webhook.Event, n), nil },
+			}
+			require.Equal(t, 400, deliver(webhook.Verify("shop", v)(r.inbox.Receive("billing")), "[]").Code)
+			rejected := r.logs.having(t, "status", "rejected")
+			require.Len(t, rejected, records)
+			require.Equal(t, n > records, rejected[records-1]["suppressed"] != nil)
+			if n > records {
+				require.Equal(t, float64(n-records), rejected[records-1]["suppressed"])
+			}
+		})
+	}
+}
+
 // Foreign text cannot begin a line of its own, hide in controls, or fill the disk.
 func TestLog_HostileText(t *testing.T) {
 	hostile := []string{

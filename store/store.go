@@ -129,6 +129,13 @@ type Tx interface {
 	Write(ctx context.Context, b *Batch) (*Results, error)
 }
 
+// Owned is what a Tx has beside Write if it can tell whose it is.
+type Owned interface {
+	// Of reports whether those who use st see what is committed. It is true for a
+	// Store that it cannot judge, such as one that wraps another.
+	Of(st Store) bool
+}
+
 // Info describes a backend.
 type Info struct {
 	Name    string // such as "sqlite"

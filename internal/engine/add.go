@@ -36,13 +36,19 @@ func (e *Engine) Add(ctx context.Context, adds []store.Add, events []any) ([]sto
 		}
 		return nil, err
 	}
-	if e.state.Load() == idle && slices.ContainsFunc(adds, e.isOurs) {
-		e.warn.Do(e.warnIdle)
-	}
+	e.Stored(adds)
 	for i := range adds {
 		e.startBorn(&adds[i], events[i], &res.Adds[i], start)
 	}
 	return res.Adds, nil
+}
+
+// Stored notes that adds were stored, by Add or in a caller's transaction: if nobody
+// runs what they bring, the log says so.
+func (e *Engine) Stored(adds []store.Add) {
+	if e.state.Load() == idle && slices.ContainsFunc(adds, e.isOurs) {
+		e.warn.Do(e.warnIdle)
+	}
 }
 
 // isOurs returns whether a has a target that this process is to serve.

@@ -290,13 +290,21 @@ func (o *Observer) Rejected(ctx context.Context, r Rejection) {
 		}
 		o.Logger().LogAttrs(ctx, slog.LevelWarn, "webhook request rejected", attrs...)
 	}
-	for i := range r.Events {
-		log(appendRecord(nil, &r.Events[i])...)
+	for i := range r.Events[:min(len(r.Events), maxNamed)] {
+		about := appendRecord(nil, &r.Events[i])
+		if rest := len(r.Events) - maxNamed; rest > 0 && i == maxNamed-1 {
+			about = append(about, slog.Int(KeySuppressed, rest))
+		}
+		log(about...)
 	}
 	if len(r.Events) == 0 {
 		log(slog.String(KeySource, r.Source))
 	}
 }
+
+// maxNamed is how many events of one rejected request have a record each; the last
+// one says how many have none.
+const maxNamed = 100
 
 // silent reports whether a record about k was written within rejectEvery, and counts
 // this one; else the silence begins.

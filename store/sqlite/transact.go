@@ -94,6 +94,18 @@ type foreignTx struct {
 	tx *sql.Tx
 }
 
+// Of is store.Owned's.
+func (t foreignTx) Of(st store.Store) bool { return t.s.shares(st) }
+
+// Of is store.Owned's.
+func (t *transaction) Of(st store.Store) bool { return t.s.shares(st) }
+
+// shares reports whether st may be a store on the same file.
+func (s *Store) shares(st store.Store) bool {
+	other, ok := st.(*Store)
+	return !ok || other.file == s.file
+}
+
 func (t foreignTx) Write(ctx context.Context, b *store.Batch) (*store.Results, error) {
 	if err := check(b); err != nil {
 		return nil, fmt.Errorf("webhook: write: %w", err)
