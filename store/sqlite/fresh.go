@@ -37,6 +37,9 @@ const (
 	// one, so that the run ends before as many new ones have come.
 	runSpeed = 2
 	runBatch = 16
+	// behindKeys is how many new keys a commit counts for at least while far more
+	// are fresh than begin a run.
+	behindKeys = 128
 
 	lookUpBatch = 8
 )
@@ -143,6 +146,14 @@ func (f *freshKeys) forget(indexed int64) {
 	f.order = slices.Clone(f.order[n:])
 	// Were it gone on with, keys that were deleted since would come back.
 	f.run = nil
+}
+
+// behind reports whether far more keys are fresh than there are where all adds take
+// part in the runs: those of callers' transactions do not.
+func (f *freshKeys) behind() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.order) > 2*f.max
 }
 
 // nextOfRun returns up to n keys to put into webhook_known next and, if they are
@@ -283,9 +294,12 @@ func countKeys(batches []*store.Batch) (n int) {
 }
 
 // index puts a few fresh keys into webhook_known, if there are many and batches
-// bring more.
+// bring more, or if there are far too many.
 func (w *work) index(batches []*store.Batch) error {
 	n := countKeys(batches)
+	if w.s.fresh.behind() {
+		n = max(n, behindKeys)
+	}
 	if n == 0 {
 		return nil
 	}
@@ -304,11 +318,21 @@ func (w *work) index(batches []*store.Batch) error {
 // ours alone: in a caller's, what was written may have been rolled back to a
 // savepoint, and the next add reads what there is.
 func (w *work) learned() {
-	if len(w.added) == 0 {
-		return
+	if len(w.added) > 0 {
+		w.s.fresh.put(w.added, w.first, w.behind)
 	}
-	w.s.fresh.put(w.added, w.first, w.behind)
 	w.s.fresh.didOfRun(w.indexed)
+}
+
+// indexBehind is for who has committed a transaction of a caller's with that many new
+// keys, which can take no part in a run: it may be rolled back to a savepoint. Empty
+// batches do, where there is need. What fails here the next does.
+func (s *Store) indexBehind(keys int) {
+	for ; keys > 0 && s.fresh.behind(); keys -= behindKeys {
+		if _, err := s.group.Do(background, &store.Batch{}); err != nil {
+			return
+		}
+	}
 }
 
 // indexTo puts all fresh keys up to event's into webhook_known.

@@ -255,3 +255,46 @@ func TestFresh_FailedCommit(t *testing.T) {
 	require.NotZero(t, number(t, st, lastIndexed), "the run ended")
 	require.Equal(t, 2*begun, addTo(t, st, 0, 2*begun, 'b'))
 }
+
+// The memory of fresh keys is bounded, also where all that is added is added in
+// transactions.
+func TestFresh_TransactionsAlone(t *testing.T) {
+	st := openAt(t, filepath.Join(t.TempDir(), "w.db"))
+	for n := uint64(0); n < 8*fewFresh; {
+		require.NoError(t, st.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx, w store.Tx) error {
+			b := &store.Batch{}
+			for range 64 {
+				b.Adds = append(b.Adds, numbered(n, 'a'))
+				n++
+			}
+			_, err := w.Write(ctx, b)
+			return err
+		}))
+		require.LessOrEqual(t, len(st.fresh.order), 4*fewFresh, "after %d", n)
+	}
+	require.NotZero(t, number(t, st, lastIndexed))
+	require.Equal(t, 8*fewFresh, addTo(t, st, 0, 8*fewFresh, 'b'))
+}
+
+// So it is beside commits of settles.
+func TestFresh_TransactionsBegunElsewhere(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "w.db")
+	st := openAt(t, path)
+	db, err := pool(path, false, 1)
+	require.NoError(t, err)
+	defer db.Close()
+	for n := uint64(0); n < 8*fewFresh; {
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		for range 64 {
+			_, err := st.Tx(tx).Write(t.Context(), &store.Batch{Adds: []store.Add{numbered(n, 'a')}})
+			require.NoError(t, err)
+			n++
+		}
+		require.NoError(t, tx.Commit())
+		_, err = st.Commit(t.Context(), &store.Batch{Settles: []store.Settle{{Delivery: "x", To: store.Processed}}})
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(st.fresh.order), 4*fewFresh, "after %d", n)
+	}
+	require.Equal(t, 8*fewFresh, addTo(t, st, 0, 8*fewFresh, 'b'))
+}

@@ -59,6 +59,7 @@ func (s *Store) Transact(ctx context.Context, f func(ctx context.Context, tx *sq
 	if err := t.end(true); err != nil {
 		return fmt.Errorf("webhook: transact: %w", err)
 	}
+	s.indexBehind(t.keys())
 	return nil
 }
 
@@ -195,6 +196,14 @@ func (t *transaction) Write(ctx context.Context, b *store.Batch) (*store.Results
 		return err
 	})
 	return res, err
+}
+
+// keys returns how many are new by it, which has ended.
+func (t *transaction) keys() (n int) {
+	for _, w := range t.works {
+		n += len(w.added)
+	}
+	return n
 }
 
 // end commits or rolls back, and lets the next have the connection. What comes
