@@ -21,6 +21,9 @@ import (
 // moment it has the connection; then f's ctx ends, the transaction is rolled back,
 // and others go on, whether or not f has returned. Where ctx ends the same
 // happens. PRAGMA foreign_keys is on.
+//
+// After an error of w's Write other than store.ErrBadData the transaction cannot be
+// committed, whatever f returns: half of the Write may be there.
 func (s *Store) Transact(ctx context.Context, f func(ctx context.Context, tx *sql.Tx, w store.Tx) error) error {
 	if err := store.InTransaction(ctx); err != nil {
 		return err
@@ -85,7 +88,8 @@ func (s *Store) Complete(ctx context.Context, f func(ctx context.Context, tx *sq
 // (_txlock=immediate in the data source name): one that reads first and then writes
 // fails as soon as somebody else wrote in between. The connection needs a
 // busy_timeout, WAL mode is the file's, and synchronous must be set to full there
-// too: the promise is the connection's that commits.
+// too: the promise is the connection's that commits. After an error of Write other than
+// store.ErrBadData the transaction has ended, and Commit says so.
 func (s *Store) Tx(tx *sql.Tx) store.Tx {
 	return foreignTx{s, tx}
 }
@@ -114,8 +118,20 @@ func (t foreignTx) Write(ctx context.Context, b *store.Batch) (*store.Results, e
 	if err := t.s.usable(ctx); err != nil {
 		return nil, err
 	}
-	res, _, err := t.s.writeIn(plain{ctx, t.tx}, b)
+	db := plain{context.WithoutCancel(ctx), t.tx} // not to be cut off half way
+	res, _, err := t.s.writeIn(db, b)
+	if halfDone(err) {
+		_, _ = db.exec(rollback) // as SQLite does by itself after most errors
+	}
 	return res, err
+}
+
+// halfDone reports whether err may have left half of a Write behind, which must not be
+// committed, whatever the caller makes of the error: the next event would get an id
+// that is taken, and all after it. A savepoint around each Write would do, but there
+// is none beside rows that a statement of the caller's still returns.
+func halfDone(err error) bool {
+	return err != nil && !errors.Is(err, store.ErrBadData)
 }
 
 // writeIn writes b inside a caller's transaction. Its statements fail for no
@@ -152,6 +168,7 @@ type transaction struct {
 	mu    sync.Mutex // held while writing and ending, so that the end waits for a write
 	ended bool       // and the writer's turn given back
 	works []*work
+	half  error // of a Write that may be half done: it cannot be committed
 }
 
 // begin begins on the writer's connection, by whoever has the turn. The
@@ -195,6 +212,9 @@ func (t *transaction) Write(ctx context.Context, b *store.Batch) (*store.Results
 		}
 		return err
 	})
+	if halfDone(err) {
+		t.half = err
+	}
 	return res, err
 }
 
@@ -219,8 +239,8 @@ func (t *transaction) end(commit bool) error {
 	}
 	t.ended = true
 	defer t.s.writer.unlock()
-	if !commit {
-		return t.tx.Rollback()
+	if !commit || t.half != nil {
+		return errors.Join(t.half, t.tx.Rollback())
 	}
 	if err := t.tx.Commit(); err != nil {
 		if broken(err) {

@@ -305,3 +305,103 @@ func TestTx_ForeignHolds(t *testing.T) {
 	require.NoError(t, tx.Commit())
 	require.NoError(t, <-done)
 }
+
+// A Write that failed half way is not committed, whatever the caller makes of its
+// error; and others go on.
+func TestTransact_WriteFailsHalfWay(t *testing.T) {
+	path := file(t)
+	st := open(t, path)
+	accounts(t, st)
+	db := foreign(t, path)
+	write := func(ctx context.Context, tx *sql.Tx, w store.Tx) {
+		require.NoError(t, credit(ctx, tx, "acme"))
+		_, err := w.Write(ctx, &store.Batch{Adds: []store.Add{event("half", "work")}})
+		require.ErrorContains(t, err, "no delivery")
+	}
+	_, err := st.OnWriter(`CREATE TRIGGER no BEFORE INSERT ON webhook_delivery BEGIN SELECT raise(FAIL, 'no delivery'); END`)
+	require.NoError(t, err)
+	require.ErrorContains(t, st.Transact(t.Context(), func(ctx context.Context, tx *sql.Tx, w store.Tx) error {
+		write(ctx, tx, w)
+		return nil
+	}), "no delivery")
+	tx, err := db.BeginTx(t.Context(), nil)
+	require.NoError(t, err)
+	write(t.Context(), tx, st.Tx(tx))
+	require.Error(t, tx.Commit())
+	_, err = st.OnWriter(`DROP TRIGGER no`)
+	require.NoError(t, err)
+
+	require.Zero(t, credits(t, st))
+	add(t, st, event("half", "work"), event("another", "work"))
+	require.Len(t, find(t, st, "half"), 1)
+	requireCounters(t, st)
+}
+
+// endsAfter is a context that ends once it was asked n times.
+type endsAfter struct {
+	context.Context
+	n int
+}
+
+func (c *endsAfter) Done() <-chan struct{} {
+	done := make(chan struct{})
+	if c.n--; c.n < 0 {
+		close(done)
+	}
+	return done
+}
+
+func (c *endsAfter) Err() error {
+	if c.n--; c.n < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Nor does a context that ends leave half of a Write behind.
+func TestTx_ForeignCancelled(t *testing.T) {
+	path := file(t)
+	st := open(t, path)
+	db := foreign(t, path)
+	for n := range 200 {
+		tx, err := db.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		id := fmt.Sprint("sent ", n)
+		want := 2
+		_, err = st.Tx(tx).Write(&endsAfter{t.Context(), n}, &store.Batch{Adds: []store.Add{event(id, "work", "out")}})
+		if err != nil {
+			want = 0
+		}
+		require.NoError(t, tx.Commit())
+		require.Len(t, find(t, st, id), want)
+		add(t, st, event(fmt.Sprint("beside ", n), "work"))
+	}
+	requireCounters(t, st)
+}
+
+// A closure may write while it reads what a statement of its own returns.
+func TestTransact_WriteBesideRows(t *testing.T) {
+	st := open(t, file(t))
+	accounts(t, st)
+	for _, query := range []string{
+		"SELECT id FROM account",
+		"UPDATE account SET credit = credit + 1 RETURNING id",
+	} {
+		require.NoError(t, st.Transact(t.Context(), func(ctx context.Context, tx *sql.Tx, w store.Tx) error {
+			require.NoError(t, credit(ctx, tx, "acme"))
+			require.NoError(t, credit(ctx, tx, "other"))
+			rows, err := tx.QueryContext(ctx, query)
+			require.NoError(t, err)
+			defer rows.Close()
+			for rows.Next() {
+				var id string
+				require.NoError(t, rows.Scan(&id))
+				_, err := w.Write(ctx, &store.Batch{Adds: []store.Add{event(fmt.Sprint(query, id), "work")}})
+				require.NoError(t, err)
+			}
+			return rows.Err()
+		}), query)
+		require.Len(t, find(t, st, query+"acme"), 1)
+		require.Len(t, find(t, st, query+"other"), 1)
+	}
+}
