@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -174,4 +175,21 @@ func TestSettle_ByAnotherProcessMeanwhile(t *testing.T) {
 	require.Equal(t, store.AlreadySettled, res.Settles[0])
 	require.Equal(t, store.Processed, find(t, ours, "e")[0].State)
 	requireCounters(t, ours)
+}
+
+// The file has one engine, whatever it is called.
+func TestEngineLock_ByAnotherName(t *testing.T) {
+	path := file(t)
+	st := open(t, path)
+	add(t, st, event("e", "work"))
+	require.Len(t, claim(t, st), 1)
+
+	link := filepath.Join(t.TempDir(), "link.db")
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip(err) // not everybody may
+	}
+	other := open(t, link)
+	ds, err := other.Claim(t.Context(), queue, store.Claim{Other: 1, Lease: time.Minute})
+	require.Empty(t, ds, "leased to the first")
+	require.ErrorIs(t, err, store.ErrBusy)
 }

@@ -39,6 +39,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,14 +114,18 @@ func open(ctx context.Context, path string, c Config) (*Store, error) {
 	if err := useFdatasync(); err != nil {
 		return nil, err
 	}
+	// SQLite follows links too: by all its names the file has one log, and one engine.
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, err
+	}
 	s := &Store{path: path, c: c}
 	s.fresh.max = freshMax
-	s.engine.path = path + ".engine"
+	s.engine.path = real + ".engine"
 	s.wake.store = s
 	s.group = store.NewGroup(s.write, store.GroupConfig[*store.Batch]{Items: (*store.Batch).Len, Bytes: size, Patience: patience})
 	s.keys = newKeysGroup(s.writeKeys)
 
-	var err error
 	if s.writer, err = openWriter(ctx, path, c.WALLimit); err != nil {
 		return nil, err
 	}
