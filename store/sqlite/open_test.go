@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -106,6 +107,26 @@ func TestClose(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrClosed)
 	// All of the log is in the file.
 	require.NoFileExists(t, path+"-wal")
+}
+
+// Close waits for a closure, which goes on writing meanwhile.
+func TestClose_DuringTransact(t *testing.T) {
+	path := file(t)
+	synctest.Test(t, func(t *testing.T) {
+		st, err := sqlite.Open(t.Context(), path, sqlite.Config{})
+		require.NoError(t, err)
+		closed := make(chan error, 1)
+		require.NoError(t, st.Transact(t.Context(), func(ctx context.Context, _ *sql.Tx, w store.Tx) error {
+			_, err := w.Write(ctx, &store.Batch{Adds: []store.Add{event("first", "work")}})
+			require.NoError(t, err)
+			go func() { closed <- st.Close() }()
+			synctest.Wait() // it waits for this closure
+			_, err = w.Write(ctx, &store.Batch{Adds: []store.Add{event("second", "work")}})
+			return err
+		}))
+		require.NoError(t, <-closed)
+	})
+	require.Len(t, find(t, open(t, path), "second"), 1)
 }
 
 // A delivery's id names its file, so that it is unique over all.

@@ -164,9 +164,9 @@ func (s *Store) Close() error {
 		s.keys.Close()
 		s.wake.stop()
 		s.writer.log.stop()
+		err := s.writer.lock(context.Background()) // a closure of Transact may need readers
 		// Readers first: the last connection moves the log into the file.
-		err := s.read.Close()
-		err = errors.Join(err, s.writer.lock(context.Background()), s.writer.shut())
+		err = errors.Join(err, s.read.Close(), s.writer.shut())
 		s.writer.unlock()
 		if err = errors.Join(err, s.engine.release()); err != nil {
 			s.ended = fmt.Errorf("webhook: close %s: %w", s.path, err)
