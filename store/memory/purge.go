@@ -89,14 +89,7 @@ func (e *event) schedule() {
 
 // forgettable returns when both windows of e have passed.
 func (e *event) forgettable() time.Time {
-	switch keys := e.queue.keys; {
-	case keys < 0:
-		return forever
-	case keys == 0:
-		return e.known
-	default:
-		return later(e.known, e.received.Add(keys))
-	}
+	return later(e.known, e.received.Add(max(e.queue.keys, 0)))
 }
 
 // keepKeys takes over Retention.Keys. It is nearly always what it was.

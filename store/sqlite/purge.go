@@ -97,8 +97,9 @@ func (s *Store) purge(ctx context.Context, queue string, r store.Retention) (n i
 		return 0, err
 	}
 	var events []int64
-	if len(rows) == 0 && r.Keys >= 0 {
-		if events, err = integers(reader, selectForgettable, q, now, now-r.Keys.Microseconds(), q, now, now-r.Keys.Microseconds(), int64(purgeMax)); err != nil {
+	received := now - max(r.Keys, 0).Microseconds() // negative is as zero: Add.Known alone
+	if len(rows) == 0 {
+		if events, err = integers(reader, selectForgettable, q, now, received, q, now, received, int64(purgeMax)); err != nil {
 			return 0, err
 		}
 	}
@@ -116,7 +117,7 @@ func (s *Store) purge(ctx context.Context, queue string, r store.Retention) (n i
 			n += deleted
 		}
 		for _, id := range events {
-			deleted, err := w.forget(id, now, now-r.Keys.Microseconds())
+			deleted, err := w.forget(id, now, received)
 			if err != nil {
 				return err
 			}

@@ -210,19 +210,23 @@ func purgeKnownWithEvent(t *tester) {
 	equal(t, "processed and purged: duplicate", t.addOne(again(a)).Duplicate, false)
 }
 
-// An event without deliveries is known for its window.
+// An event without deliveries is known for its window; a Retention.Keys that is zero
+// or negative says nothing.
 func purgeNoTargets(t *tester) {
-	a := event("e")
-	a.Known = 10 * time.Hour
-	t.add(a)
-	t.advance(9 * time.Hour)
-	t.purge(hour)
-	b := again(a)
-	b.Known = 0 // asks, and prolongs nothing
-	equal(t, "before the window ends: duplicate", t.addOne(b).Duplicate, true)
-	t.advance(2 * time.Hour)
-	t.purge(hour)
-	equal(t, "after it: duplicate", t.addOne(b).Duplicate, false)
+	for _, keys := range []time.Duration{0, -1} {
+		r := store.Retention{Processed: time.Hour, Keys: keys}
+		a := event(fmt.Sprint("e", keys))
+		a.Known = 10 * time.Hour
+		t.add(a)
+		t.advance(9 * time.Hour)
+		t.purge(r)
+		b := again(a)
+		b.Known = 0 // asks, and prolongs nothing
+		equal(t, "before the window ends: duplicate", t.addOne(b).Duplicate, true)
+		t.advance(2 * time.Hour)
+		t.purge(r)
+		equal(t, fmt.Sprintf("after it, with Keys %d: duplicate", keys), t.addOne(b).Duplicate, false)
+	}
 }
 
 // An event that was erased goes like any other.
