@@ -107,14 +107,9 @@ func (s *Store) purge(ctx context.Context, queue string, r store.Retention) (n i
 		return 0, nil
 	}
 	err = s.writer.do(ctx, func(db session) error {
-		n = 0
 		w := s.newWork(db, false)
-		for _, id := range rows {
-			deleted, err := w.purge(id, cutoff(w.now, r.Processed), cutoff(w.now, r.Dead))
-			if err != nil {
-				return err
-			}
-			n += deleted
+		if n, err = w.purgeAll(rows, cutoff(w.now, r.Processed), cutoff(w.now, r.Dead)); err != nil {
+			return err
 		}
 		for _, id := range events {
 			deleted, err := w.forget(id, now, received)
@@ -183,10 +178,41 @@ func (s *Store) purgeable(db session, queue, ended, died int64) ([]int64, error)
 	}
 }
 
-// purge deletes one delivery, if it is still past its retention, and its event with
-// the last.
-func (w *work) purge(id, ended, died int64) (n int, err error) {
-	var event, destination, chain, finished int64
+// purgeAll deletes deliveries, and events with the last of theirs. Whether it was the
+// last is asked once for each event: one that went to thousands has as many names.
+func (w *work) purgeAll(rows []int64, ended, died int64) (n int, err error) {
+	var events []int64
+	isIn := make(map[int64]bool, len(rows))
+	for _, id := range rows {
+		event, err := w.purge(id, ended, died)
+		if err != nil {
+			return 0, err
+		}
+		if event == 0 {
+			continue
+		}
+		n++
+		if !isIn[event] {
+			isIn[event] = true
+			events = append(events, event)
+		}
+	}
+	for _, event := range events {
+		gone, err := w.purgeEvent(event)
+		if err != nil {
+			return 0, err
+		}
+		if gone {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// purge deletes one delivery, if it is still past its retention, and returns its
+// event; 0: it was not deleted.
+func (w *work) purge(id, ended, died int64) (event int64, err error) {
+	var destination, chain, finished int64
 	var state string
 	found, err := one(w.db, selectPurged, []any{id}, &event, &destination, &state, &chain, &finished)
 	if err != nil || !found {
@@ -214,15 +240,21 @@ func (w *work) purge(id, ended, died int64) (n int, err error) {
 			return 0, err
 		}
 	}
+	return event, nil
+}
+
+// purgeEvent deletes an event, if none of its deliveries is left. What it is known
+// by stays.
+func (w *work) purgeEvent(event int64) (gone bool, err error) {
 	var remaining int64
 	if _, err := one(w.db, selectRemaining, []any{event}, &remaining); err != nil || remaining > 0 {
-		return 1, err
+		return false, err
 	}
 	if _, err := w.db.exec(keepPast, event); err != nil {
-		return 0, err
+		return false, err
 	}
 	_, err = w.db.exec(deleteEvent, event)
-	return 2, err
+	return true, err
 }
 
 // forget deletes what is known of an event that is gone, if that is still so.
