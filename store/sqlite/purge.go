@@ -92,7 +92,7 @@ func (s *Store) purge(ctx context.Context, queue string, r store.Retention) (n i
 	if _, err := one(reader, selectEndedHolds, []any{now}, &holds); err != nil {
 		return 0, err
 	}
-	rows, err := s.purgeable(reader, q, cutoff(now, r.Processed), cutoff(now, r.Dead))
+	rows, err := s.purgeable(reader, q, now, cutoff(now, r.Processed), cutoff(now, r.Dead))
 	if err != nil {
 		return 0, err
 	}
@@ -138,7 +138,7 @@ func cutoff(now int64, age time.Duration) int64 {
 
 // purgeable returns the next rows that are past their retention. It goes on from
 // where it was last, and returns none only after it has seen all from the beginning.
-func (s *Store) purgeable(db session, queue, ended, died int64) ([]int64, error) {
+func (s *Store) purgeable(db session, queue, now, ended, died int64) ([]int64, error) {
 	s.purged.mu.Lock()
 	defer s.purged.mu.Unlock()
 	if s.purged.queue == nil {
@@ -156,8 +156,10 @@ func (s *Store) purgeable(db session, queue, ended, died int64) ([]int64, error)
 			if err != nil {
 				return nil, err
 			}
-			if !found || received > max(ended, died) {
-				break // what comes later cannot have ended so long ago
+			// What comes later cannot have ended so long ago; but for what was
+			// received while the clock was ahead.
+			if !found || received > max(ended, died) && received <= now {
+				break
 			}
 			to := from + purgeScan
 			rows, err := integers(db, selectPurgeable, from, to, queue, ended, died, int64(purgeMax))

@@ -71,3 +71,22 @@ func texts(t *testing.T, db *sql.DB, query string) (all []string) {
 	require.NoError(t, rs.Err())
 	return all
 }
+
+// What was received while the clock was ahead keeps nothing else.
+func TestPurge_ClockWasAhead(t *testing.T) {
+	st := open(t, file(t))
+	const years = 50 * 365 * 24 * time.Hour
+	st.Advance(years)
+	add(t, st, event("ahead", "work"))
+	st.Advance(-years)
+	add(t, st, event("e", "work"))
+	for _, d := range claim(t, st) {
+		_, err := st.Commit(t.Context(), &store.Batch{Settles: []store.Settle{processed(d)}})
+		require.NoError(t, err)
+	}
+	st.Advance(48 * time.Hour)
+	n, err := st.Purge(t.Context(), queue, store.Retention{Processed: time.Hour})
+	require.NoError(t, err)
+	require.Positive(t, n)
+	require.Empty(t, find(t, st, "e"))
+}
