@@ -110,9 +110,10 @@ const (
 SELECT l.id FROM webhook_lane l JOIN webhook_destination d ON d.id = l.destination WHERE d.processing > 0`
 
 	// By webhook_delivery_ready, between now and the end of the last lease: not
-	// past what is due later.
+	// past what is due later. A key that is held stays so.
 	voidLane = `
-UPDATE webhook_delivery SET ready = ?
+UPDATE webhook_delivery SET ready = max(?, coalesce(
+    (SELECT max(h.until) FROM webhook_hold h WHERE h.destination = webhook_delivery.destination AND h.key = webhook_delivery.order_key), 0))
 WHERE lane = ? AND ready > ? AND ready <= ? AND state = 'processing'`
 )
 

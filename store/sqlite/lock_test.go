@@ -148,6 +148,26 @@ func TestEngineLock_Crash(t *testing.T) {
 	}
 }
 
+// A hold of an ordering key outlasts the engine: what was leased under the key is void,
+// and due when the hold ends.
+func TestEngineLock_HeldKeyStaysHeld(t *testing.T) {
+	path := file(t)
+	a, b := open(t, path), open(t, path)
+	ordered := event("e", "work")
+	ordered.To[0].OrderKey = "key"
+	add(t, a, ordered)
+	require.Len(t, claim(t, a), 1)
+	_, err := a.Commit(t.Context(), &store.Batch{Holds: []store.Hold{
+		{Queue: queue, Destination: "work", OrderKey: "key", Kind: store.Slowed, For: 30 * time.Second},
+	}})
+	require.NoError(t, err)
+	require.NoError(t, a.Close())
+
+	require.Empty(t, claim(t, b), "held, with a lease of a minute that is void")
+	b.Advance(31 * time.Second)
+	require.Len(t, claim(t, b), 1)
+}
+
 // Leases that a store gives itself before its first claim stay.
 func TestEngineLock_OwnLeasesStay(t *testing.T) {
 	st := open(t, file(t))
