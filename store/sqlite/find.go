@@ -37,10 +37,11 @@ func (s *Store) Find(ctx context.Context, queue string, f store.Filter, after st
 	}
 	var last int64
 	if after != "" {
-		var err error
-		if last, err = strconv.ParseInt(after, 36, 64); err != nil {
+		row, err := strconv.ParseUint(after, 36, 63)
+		if err != nil {
 			return nil, "", fmt.Errorf("webhook: find: cursor %q: %w", after, store.ErrBadData)
 		}
+		last = int64(row)
 	}
 	if limit < 1 {
 		limit = pageOf
