@@ -112,7 +112,7 @@ SELECT l.id FROM webhook_lane l JOIN webhook_destination d ON d.id = l.destinati
 	// By webhook_delivery_ready, between now and the end of the last lease: not
 	// past what is due later. A key that is held stays so.
 	voidLane = `
-UPDATE webhook_delivery SET ready = max(?, coalesce(
+UPDATE webhook_delivery SET until = ?, ready = max(?, coalesce(
     (SELECT max(h.until) FROM webhook_hold h WHERE h.destination = webhook_delivery.destination AND h.key = webhook_delivery.order_key), 0))
 WHERE lane = ? AND ready > ? AND ready <= ? AND state = 'processing'`
 )
@@ -134,7 +134,7 @@ func (s *Store) voidLeases(ctx context.Context) error {
 			return err
 		}
 		for _, id := range lanes {
-			n, err := db.exec(voidLane, w.now, id, w.now, seq.leased)
+			n, err := db.exec(voidLane, w.now, w.now, id, w.now, seq.leased)
 			if err != nil {
 				return err
 			}

@@ -168,6 +168,24 @@ func TestEngineLock_HeldKeyStaysHeld(t *testing.T) {
 	require.Len(t, claim(t, b), 1)
 }
 
+// A lease that is void stays void, whatever happens to its ordering key before
+// somebody claims.
+func TestEngineLock_VoidUnderAKey(t *testing.T) {
+	path := file(t)
+	a, b := open(t, path), open(t, path)
+	ordered := event("e", "work")
+	ordered.To[0].OrderKey = "key"
+	add(t, a, ordered)
+	require.Len(t, claim(t, a), 1)
+	require.NoError(t, a.Close())
+
+	_, err := b.Claim(t.Context(), queue, store.Claim{}) // for nobody yet
+	require.NoError(t, err)
+	_, err = b.Commit(t.Context(), &store.Batch{Holds: []store.Hold{{Queue: queue, Destination: "work", OrderKey: "key", Release: true}}})
+	require.NoError(t, err)
+	require.Len(t, claim(t, b), 1)
+}
+
 // Leases that a store gives itself before its first claim stay.
 func TestEngineLock_OwnLeasesStay(t *testing.T) {
 	st := open(t, file(t))
