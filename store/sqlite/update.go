@@ -136,19 +136,23 @@ func (w *work) choose(queue string, ids []string, c *store.Change) ([]*updated, 
 // after the change, which ends all that were chosen or none.
 func (w *work) erasable(chosen []*updated, isChosen map[int64]bool, ends bool) ([]*updated, error) {
 	var all []*updated
+	open := map[*facts]bool{} // each event is looked at once: it may have gone to thousands
 	for _, u := range chosen {
-		open := false
-		for _, n := range u.event.names {
-			if ends && isChosen[n.delivery] {
-				continue
+		isOpen, ok := open[u.event]
+		if !ok {
+			for _, n := range u.event.names {
+				if isOpen || ends && isChosen[n.delivery] {
+					continue
+				}
+				var count int64
+				if _, err := one(w.db, selectOpen, []any{n.delivery}, &count); err != nil {
+					return nil, err
+				}
+				isOpen = count > 0
 			}
-			var count int64
-			if _, err := one(w.db, selectOpen, []any{n.delivery}, &count); err != nil {
-				return nil, err
-			}
-			open = open || count > 0
+			open[u.event] = isOpen
 		}
-		if !open {
+		if !isOpen {
 			all = append(all, u)
 		}
 	}

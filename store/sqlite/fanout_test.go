@@ -55,3 +55,37 @@ func TestPurge_ManyOfOneEvent(t *testing.T) {
 	require.Equal(t, 2, queries[selectRemaining])
 	require.Zero(t, number(t, st, `SELECT count(*) FROM webhook_event`))
 }
+
+// So it is where an event is erased.
+func TestUpdate_EraseOneOfMany(t *testing.T) {
+	st := openAt(t, filepath.Join(t.TempDir(), "w.db"))
+	const many = 100
+	a := numbered(1, 'a')
+	for i := range many {
+		a.To = append(a.To, store.Target{Destination: fmt.Sprint("endpoint ", i)})
+	}
+	res, err := st.Commit(t.Context(), &store.Batch{Adds: []store.Add{a}})
+	require.NoError(t, err)
+	var ids []string
+	for _, d := range res.Adds[0].Deliveries {
+		ids = append(ids, d.ID)
+	}
+	discard := store.Change{To: store.Discarded}
+	_, err = st.Update(t.Context(), "inbox", ids[1:], discard)
+	require.NoError(t, err)
+
+	queries := map[string]int{}
+	choose := func(c store.Change) (n int) {
+		require.NoError(t, st.writer.do(t.Context(), func(db session) error {
+			chosen, err := st.newWork(counted{db, queries}, false).choose("inbox", ids[1:], &c)
+			n = len(chosen)
+			return err
+		}))
+		return n
+	}
+	require.Zero(t, choose(store.Change{Erase: true}), "the first is queued")
+	_, err = st.Update(t.Context(), "inbox", ids[:1], discard)
+	require.NoError(t, err)
+	require.Equal(t, many-1, choose(store.Change{Erase: true}))
+	require.LessOrEqual(t, queries[selectOpen], 2*many)
+}
