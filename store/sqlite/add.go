@@ -1,6 +1,10 @@
 package sqlite
 
-import "github.com/surehook/webhook/store"
+import (
+	"strings"
+
+	"github.com/surehook/webhook/store"
+)
 
 const (
 	// The event's id is taken from webhook_file, so the transaction that holds
@@ -15,9 +19,21 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 	// The same for most: due and leased now, and ready when the lease ends.
 	insertLeased = `
-INSERT INTO webhook_delivery (id, event, queue, destination, lane, state, token, born, due, leased, ready, until)
-VALUES (?1, ?2, ?3, ?4, ?5, 'processing', 1, 1, ?6, ?6, ?7, ?7)`
+INSERT INTO webhook_delivery (event, queue, due, leased, ready, until, state, token, born, id, destination, lane)
+VALUES `
+	leasedRow = `(?1, ?2, ?3, ?3, ?4, ?4, 'processing', 1, 1, ?, ?, ?)`
 )
+
+// leasedMax is how many of an event's deliveries one statement inserts.
+const leasedMax = 16
+
+// insertsLeased are the statements for 1, 2, … leasedMax.
+var insertsLeased = func() (queries [leasedMax]string) {
+	for i := range queries {
+		queries[i] = insertLeased + strings.TrimSuffix(strings.Repeat(leasedRow+", ", i+1), ", ")
+	}
+	return queries
+}()
 
 // add stores an event with its deliveries, or finds out that it is known.
 func (w *work) add(a *store.Add, out *store.Added) error {
@@ -51,7 +67,7 @@ func (w *work) add(a *store.Add, out *store.Added) error {
 		}
 		out.Deliveries[i].Received = instant(w.now)
 	}
-	return nil
+	return w.insertBorn()
 }
 
 // insertEvent writes the row of an event that is new, or was purged.
@@ -123,11 +139,44 @@ func (w *work) deliver(id, event int64, to place, t *store.Target, leases bool) 
 	}
 	d.count(state, 1)
 	if token == 1 && chain == nil && due == w.now {
-		_, err := w.db.exec(insertLeased, id, event, d.queue, d.id, to.lane.id, w.now, until)
-		return out, err
+		return out, w.bear(event, d.queue, until, id, d.id, to.lane.id)
 	}
 	_, err := w.db.exec(insertDelivery, id, event, d.queue, d.id, to.lane.id, state, token, token, orderKey, chain, due, ready, leased, until)
 	return out, err
+}
+
+// born are deliveries of one event that are leased until the same moment, and whose
+// rows are still to be written, in one statement.
+type born struct {
+	n    int
+	args []any // of the statement
+}
+
+// bear adds a delivery to those that are to be written.
+func (w *work) bear(event, queue int64, until any, id, destination, lane int64) error {
+	b := &w.born
+	if b.n == leasedMax || b.n > 0 && b.args[3] != until {
+		if err := w.insertBorn(); err != nil {
+			return err
+		}
+	}
+	if b.n == 0 {
+		b.args = append(b.args[:0], event, queue, w.now, until)
+	}
+	b.n++
+	b.args = append(b.args, id, destination, lane)
+	return nil
+}
+
+// insertBorn writes them.
+func (w *work) insertBorn() error {
+	b := &w.born
+	if b.n == 0 {
+		return nil
+	}
+	_, err := w.db.exec(insertsLeased[b.n-1], b.args...)
+	b.n = 0
+	return err
 }
 
 // leasedUntil remembers the end of the last lease, for whoever takes over from a

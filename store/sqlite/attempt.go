@@ -2,7 +2,9 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"encoding/base64"
 	"encoding/json"
+	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -52,13 +54,52 @@ func ownOf(x *store.Settle) success {
 		Status: a.Status, Address: a.Address, TraceID: a.TraceID, Response: a.Response,
 	}
 	if !rest.empty() {
-		text, err := json.Marshal(rest)
-		if err != nil {
-			return success{} // numbers, valid text and bytes: it cannot be
-		}
-		own.rest = string(text)
+		own.rest = rest.text()
 	}
 	return own
+}
+
+// text is r in JSON, as encoding/json has it; what cannot be written so is "".
+func (r *successRest) text() string {
+	if !asIs(r.Address) || !asIs(r.TraceID) {
+		text, _ := json.Marshal(r) // numbers, valid text and bytes: no error can be
+		return string(text)
+	}
+	var buf [256]byte
+	b := append(buf[:0], '{')
+	number := func(key string, n int64) {
+		if n != 0 {
+			b = strconv.AppendInt(append(append(append(b, '"'), key...), `":`...), n, 10)
+			b = append(b, ',')
+		}
+	}
+	number("dns", int64(r.DNS))
+	number("connect", int64(r.Connect))
+	number("tls", int64(r.TLS))
+	number("first_byte", int64(r.FirstByte))
+	number("status", int64(r.Status))
+	word := func(key, value string) {
+		if value != "" {
+			b = append(append(append(append(append(b, '"'), key...), `":"`...), value...), `",`...)
+		}
+	}
+	word("address", r.Address)
+	word("trace", r.TraceID)
+	if len(r.Response) > 0 {
+		b = append(base64.StdEncoding.AppendEncode(append(b, `"response":"`...), r.Response), `",`...)
+	}
+	b[len(b)-1] = '}' // instead of the last comma
+	return string(b)
+}
+
+// asIs reports whether JSON writes s as it is.
+func asIs(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *successRest) empty() bool {

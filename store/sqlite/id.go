@@ -9,9 +9,8 @@ import (
 // that it is fit for an idempotency key wherever the delivery goes.
 
 func (s *Store) deliveryID(row int64) string {
-	b := make([]byte, 0, len(s.file)+1+20)
-	b = append(b, s.file...)
-	b = append(b, '-')
+	var buf [64]byte
+	b := append(append(buf[:0], s.file...), '-')
 	return string(strconv.AppendInt(b, row, 10))
 }
 

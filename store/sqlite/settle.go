@@ -17,11 +17,12 @@ SET state = ?, chain = ?, due = coalesce(?, due), ready = ?, leased = NULL, unti
     spent = spent + ?, deferred = deferred + ?, finished = ?, reason = ?, started = ?, took = ?, success = ?
 WHERE id = ? AND token = ? AND state = 'processing'`
 
-	// The same for most: what is bound costs as much as what is written.
+	// The same for most: what is bound, or indexed, costs as much as what is written.
+	// While it is processing a delivery has no reason.
 	settleProcessed = `
 UPDATE webhook_delivery
-SET state = 'processed', chain = NULL, ready = NULL, leased = NULL, until = NULL,
-    spent = spent + ?, finished = ?, reason = NULL, started = ?, took = ?, success = ?
+SET state = 'processed', ready = NULL, leased = NULL, until = NULL,
+    spent = spent + ?, finished = ?, started = ?, took = ?, success = ?
 WHERE id = ? AND token = ? AND state = 'processing'`
 
 	renewDelivery = `UPDATE webhook_delivery SET until = ?, ready = ? WHERE id = ?`
@@ -90,7 +91,7 @@ func (w *work) end(l *leased, x *store.Settle) (done bool, err error) {
 		finished, reason, chain = w.now, []byte(x.Reason), nil
 	}
 	var n int64
-	if x.To == store.Processed && !x.Defer {
+	if x.To == store.Processed && !x.Defer && l.chain == 0 {
 		n, err = w.db.exec(settleProcessed, one0(x.Spend), finished, own.started, own.took, own.rest, l.id, l.token)
 	} else {
 		n, err = w.db.exec(settleDelivery, string(x.To), chain, due, ready, one0(x.Spend), one0(x.Defer), finished, reason,

@@ -23,6 +23,7 @@ type work struct {
 
 	due   map[string]bool // queues in which something may be due sooner than it was
 	given []lease         // without an ordering key
+	born  born            // of the event that is being added
 
 	caughtUp bool          // with the keys of all events
 	first    int64         // event that it adds, and …
