@@ -126,6 +126,24 @@ func TestDrain_NamesWhatNeverReturns(t *testing.T) {
 	})
 }
 
+// What never ends may be an add: there is no lease to name.
+func TestDrain_WhileAnAddIsCommitted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{Drain: time.Second})
+		r.inbox.Handle("billing", new(collector).handle)
+		stop := r.run()
+		release := make(chan struct{})
+		r.st.onCommit(func(ctx context.Context, b *store.Batch, real commitFunc) (*store.Results, error) {
+			<-release
+			return real(ctx, b)
+		})
+		go func() { _, _ = r.inbox.Add(context.Background(), event("1", "billing")) }()
+		synctest.Wait()
+		require.EqualError(t, stop(), `webhook: drain queue "inbox": the store does not say whether events were stored whose deliveries were to begin here`)
+		close(release)
+	})
+}
+
 func TestDrain_NamesNoMoreThanTen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, webhook.QueueConfig{Drain: time.Second})

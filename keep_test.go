@@ -33,6 +33,8 @@ func TestVerifier_KeepsHeaders(t *testing.T) {
 		"X-Forwarded-For":     {"192.0.2.1"},
 		"Content-Type":        {"application/json"},
 		"Content-Length":      {"2"},
+		"Content-Signature":   {"marked"},
+		"Content-Hmac":        {"marked"},
 		"Content-Encoding":    {"identity"},
 		"User-Agent":          {"Shop/1", "twice"},
 		"Traceparent":         {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},

@@ -90,6 +90,9 @@ func recordOf(in handed) (*store.Record, error) {
 			return nil, fmt.Errorf("%w: event %s of %d bytes, at most %d", ErrMalformed, f.name, len(f.text), maxText)
 		}
 	}
+	if !tellable(e.Time) {
+		return nil, fmt.Errorf("%w: event time in the year %d", ErrMalformed, e.Time.UTC().Year())
+	}
 	h := head{Headers: mapText(e.Headers, arm), Arrival: in.arrival.mapText(arm), Carried: mapCarried(in.carried, arm)}
 	if p := e.Proof; p.ID || p.Type || p.Time || p.SecretID != "" {
 		h.Proof = &headProof{ID: p.ID, Type: p.Type, Time: p.Time, SecretID: arm(p.SecretID)}

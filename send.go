@@ -225,6 +225,9 @@ func (d *Dispatcher) ready(e Event) (Event, error) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
+	if !tellable(e.Time) {
+		return e, fmt.Errorf("its Time is in the year %d", e.Time.UTC().Year())
+	}
 	if e.Proof.found() {
 		e.Headers = contentType(e.Headers)
 	}

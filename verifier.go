@@ -242,6 +242,9 @@ func (v *Verifier) finish(r *Request, events []Event) error {
 				e.Tenant = s.Tenant
 			}
 		}
+		if !tellable(e.Time) {
+			e.Time, e.Proof.Time = time.Time{}, false // in another unit than the check took it for
+		}
 		for _, text := range [...]string{e.Tenant, e.ID, e.Type, e.Subject} {
 			if len(text) > maxText {
 				return &refusal.Error{
@@ -253,6 +256,12 @@ func (v *Verifier) finish(r *Request, events []Event) error {
 		v.identify(e, met, whole)
 	}
 	return nil
+}
+
+// tellable reports whether t is a time that stores keep and JSON has a text for.
+func tellable(t time.Time) bool {
+	t = t.UTC()
+	return t.Year() >= 1 && t.Year() <= 9999
 }
 
 // bodies are those of the events of one request, by their digests; nil where there

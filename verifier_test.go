@@ -162,6 +162,21 @@ func TestVerifier_BoundsEvents(t *testing.T) {
 	require.ErrorIs(t, answerOf(t, v, post("", "[]")), webhook.ErrMalformed)
 }
 
+func TestVerifier_TimeInAnotherUnit(t *testing.T) {
+	for at, kept := range map[time.Time]bool{
+		time.Unix(1700000000, 0): true, time.Unix(1700000000000, 0): false, time.Unix(-1<<40, 0): false, {}: false,
+		time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC): true, time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -3600)): false,
+	} {
+		v := webhook.Unverified(func(*webhook.Request) ([]webhook.Event, error) {
+			return []webhook.Event{{ID: "1", Time: at, Proof: webhook.Proof{Time: !at.IsZero()}}}, nil
+		})
+		events, err := v.Verify(t.Context(), post("", ""))
+		require.NoError(t, err)
+		require.Equal(t, kept, !events[0].Time.IsZero(), at)
+		require.Equal(t, kept, events[0].Proof.Time, at)
+	}
+}
+
 func TestVerifier_BoundsTexts(t *testing.T) {
 	long := strings.Repeat("x", 4097)
 	for name, e := range map[string]webhook.Event{

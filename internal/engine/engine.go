@@ -161,7 +161,11 @@ func (e *Engine) drain(cancelWork context.CancelCauseFunc) error {
 	for _, l := range e.leases.all() {
 		process.end(l) // nobody here will see it end, and no suspect is to wait for it
 	}
-	return fmt.Errorf("webhook: drain queue %q: still running or not settled, their leases are kept: %s", e.c.Queue, e.leases.names(10))
+	names := e.leases.names(10)
+	if names == "" {
+		return fmt.Errorf("webhook: drain queue %q: the store does not say whether events were stored whose deliveries were to begin here", e.c.Queue)
+	}
+	return fmt.Errorf("webhook: drain queue %q: still running or not settled, their leases are kept: %s", e.c.Queue, names)
 }
 
 // claim leases what is due, and has it attempted, until ctx ends. It rests

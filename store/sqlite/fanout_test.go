@@ -11,7 +11,7 @@ import (
 	"github.com/surehook/webhook/store"
 )
 
-// counted counts the queries of a session.
+// counted counts the statements of a session.
 type counted struct {
 	session
 	of map[string]int
@@ -20,6 +20,11 @@ type counted struct {
 func (c counted) query(query string, row func([]driver.Value) error, args ...any) error {
 	c.of[query]++
 	return c.session.query(query, row, args...)
+}
+
+func (c counted) exec(query string, args ...any) (int64, error) {
+	c.of[query]++
+	return c.session.exec(query, args...)
 }
 
 // An event that went to many has as many names: they are looked at once, and not for
@@ -88,4 +93,29 @@ func TestUpdate_EraseOneOfMany(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, many-1, choose(store.Change{Erase: true}))
 	require.LessOrEqual(t, queries[selectOpen], 2*many)
+}
+
+// Where many endpoints come to an event that is known, its row, with the body in it,
+// is written once.
+func TestAdd_ManyMissing(t *testing.T) {
+	st := openAt(t, filepath.Join(t.TempDir(), "w.db"))
+	addTo(t, st, 1, 2, 'a')
+	const many = 100
+	a := numbered(1, 'b')
+	for i := range many {
+		a.To = append(a.To, store.Target{Destination: fmt.Sprint("endpoint ", i)})
+	}
+	execs := map[string]int{}
+	require.NoError(t, st.writer.do(t.Context(), func(db session) error {
+		w := st.newWork(counted{db, execs}, false)
+		res, err := w.write([]*store.Batch{{Adds: []store.Add{a}}})
+		require.NoError(t, err)
+		require.Equal(t, many, res[0].Adds[0].Missing)
+		return nil
+	}))
+	require.Equal(t, 1, execs[nameEvent])
+	res, err := st.Commit(t.Context(), &store.Batch{Adds: []store.Add{a}})
+	require.NoError(t, err)
+	require.Zero(t, res.Adds[0].Missing)
+	require.Len(t, res.Adds[0].Deliveries, many)
 }

@@ -37,6 +37,7 @@ type facts struct {
 	names           names
 	tenant          string
 	erased, past    bool
+	named           bool // names has some that are not written: the row has the body in it, and is written once
 }
 
 // know records that a's identity and keys belong to event, or returns the event
@@ -157,6 +158,11 @@ func (w *work) again(a *store.Add, event int64, out *store.Added) error {
 			out.Deliveries[i].Received = instant(f.received)
 		}
 	}
+	if f.named {
+		if _, err := w.db.exec(nameEvent, f.names.text(), f.id); err != nil {
+			return err
+		}
+	}
 	if until := after(w.now, a.Known); !same && until > f.known {
 		query := knowEventLonger
 		if f.past {
@@ -238,7 +244,7 @@ func (w *work) addMissing(f *facts, a *store.Add, t *store.Target) (store.Delive
 		f.erased = false
 		fallthrough
 	default:
-		_, err = w.db.exec(nameEvent, f.names.text(), f.id)
+		f.named = true
 	}
 	if err != nil {
 		return store.Delivery{}, err
