@@ -138,9 +138,10 @@ func postMemory(ctx context.Context, j posting) (postResult, error) {
 	return postDispatcher(ctx, j, memory.New())
 }
 
-// mostWaiting is how many deliveries may be stored whose attempt has not begun: as
-// many as may be in flight. Send is faster than any endpoint, and is held back.
-const mostWaiting = endpoints * perEndpoint
+// mostWaiting is how many deliveries may be sent whose attempt has not begun: as many
+// as may be in flight while they wait for their commit, and as many again that wait
+// for their turn. Send is faster than any endpoint, and is held back.
+const mostWaiting = 2 * endpoints * perEndpoint
 
 // postDispatcher sends for a window, and waits until everything is processed.
 func postDispatcher(ctx context.Context, j posting, st store.Store) (r postResult, err error) {

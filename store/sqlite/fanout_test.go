@@ -48,7 +48,7 @@ func TestPurge_ManyOfOneEvent(t *testing.T) {
 
 	queries := map[string]int{}
 	require.NoError(t, st.writer.do(t.Context(), func(db session) error {
-		w := st.newWork(counted{db, queries}, false)
+		w := st.newWork(counted{db, queries})
 		n, err := w.purgeAll(rows[:many/2], w.now, w.now)
 		require.Equal(t, many/2, n)
 		require.NoError(t, err)
@@ -82,7 +82,7 @@ func TestUpdate_EraseOneOfMany(t *testing.T) {
 	queries := map[string]int{}
 	choose := func(c store.Change) (n int) {
 		require.NoError(t, st.writer.do(t.Context(), func(db session) error {
-			chosen, err := st.newWork(counted{db, queries}, false).choose("inbox", ids[1:], &c)
+			chosen, err := st.newWork(counted{db, queries}).choose("inbox", ids[1:], &c)
 			n = len(chosen)
 			return err
 		}))
@@ -107,7 +107,7 @@ func TestAdd_ManyMissing(t *testing.T) {
 	}
 	execs := map[string]int{}
 	require.NoError(t, st.writer.do(t.Context(), func(db session) error {
-		w := st.newWork(counted{db, execs}, false)
+		w := st.newWork(counted{db, execs})
 		res, err := w.write([]*store.Batch{{Adds: []store.Add{a}}})
 		require.NoError(t, err)
 		require.Equal(t, many, res[0].Adds[0].Missing)

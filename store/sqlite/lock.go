@@ -124,7 +124,7 @@ func (s *Store) voidLeases(ctx context.Context) error {
 		return nil
 	}
 	err := s.writer.write(ctx, func(db session) error {
-		w := s.newWork(db, false)
+		w := s.newWork(db)
 		lanes, err := integers(db, selectBusyLanes)
 		if err != nil || len(lanes) == 0 {
 			return err

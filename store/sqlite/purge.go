@@ -107,7 +107,7 @@ func (s *Store) purge(ctx context.Context, queue string, r store.Retention) (n i
 		return 0, nil
 	}
 	err = s.writer.do(ctx, func(db session) error {
-		w := s.newWork(db, false)
+		w := s.newWork(db)
 		if n, err = w.purgeAll(rows, cutoff(w.now, r.Processed), cutoff(w.now, r.Dead)); err != nil {
 			return err
 		}

@@ -140,7 +140,7 @@ func (s *Store) writeIn(db session, b *store.Batch) (*store.Results, *work, erro
 	if err := insideTransaction(db); err != nil {
 		return nil, nil, fmt.Errorf("webhook: write: %w", err)
 	}
-	w := s.newWork(db, false)
+	w := s.newWork(db)
 	res, err := w.write([]*store.Batch{b})
 	if err != nil {
 		return nil, nil, fmt.Errorf("webhook: write: %w", err)

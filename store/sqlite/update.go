@@ -46,7 +46,7 @@ func (s *Store) Update(ctx context.Context, queue string, ids []string, c store.
 
 	var w *work
 	err = s.writer.do(ctx, func(db session) error {
-		w = s.newWork(db, false)
+		w = s.newWork(db)
 		chosen, err := w.choose(queue, ids, &c)
 		if err != nil {
 			return err

@@ -33,9 +33,9 @@ type work struct {
 	indexed  int           // keys of a run
 }
 
-// newWork returns one that knows nothing of the file yet.
-func (s *Store) newWork(db session, leases bool) *work {
-	return s.workOn(newRows(), db, leases)
+// newWork returns one that knows nothing of the file yet, and gives no leases.
+func (s *Store) newWork(db session) *work {
+	return s.workOn(newRows(), db, false)
 }
 
 // workOn returns one that knows rows.
