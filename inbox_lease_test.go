@@ -3,6 +3,7 @@ package webhook_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -200,5 +201,59 @@ func TestLease_SurvivesShortFailureOfRenewals(t *testing.T) {
 		require.Equal(t, 1, g.seenEntered())
 		require.Zero(t, r.only().Lost)
 		require.NotEmpty(t, r.logs.having(t, "msg", "webhook leases not renewed"))
+	})
+}
+
+// A store that leases and whose answers do not arrive loses no attempt: nothing was
+// tried.
+func TestLease_ClaimsUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{Concurrency: 4})
+		r.inbox.Handle("billing", new(collector).handle)
+		var down atomic.Bool
+		var unanswered atomic.Int64
+		down.Store(true)
+		r.st.onClaim(func(ctx context.Context, c store.Claim, real claimFunc) ([]store.Delivery, error) {
+			ds, err := real(ctx, c)
+			if down.Load() && len(ds) > 0 {
+				unanswered.Add(int64(len(ds)))
+				return nil, context.DeadlineExceeded
+			}
+			return ds, err
+		})
+		r.add(numbered("", 10, "billing")...)
+		r.run()
+		pass(5 * time.Minute)
+		require.Greater(t, unanswered.Load(), int64(50), "each was leased five times")
+		require.Zero(t, r.states()[store.Processed])
+		down.Store(false)
+		pass(2 * time.Minute)
+		require.Equal(t, map[store.State]int{store.Processed: 10}, r.states())
+		for _, d := range r.deliveries() {
+			require.Zero(t, d.Lost)
+			require.Len(t, d.Attempts, 1)
+		}
+	})
+}
+
+// What was leased by a claim that was answered, before or after such a one, is lost if
+// it runs out.
+func TestLease_LostBesideClaimsUnanswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, webhook.QueueConfig{Timeout: time.Second})
+		release := make(chan struct{})
+		r.inbox.Handle("billing", func(context.Context, webhook.Event) error { <-release; return nil })
+		n := 0
+		r.st.onClaim(func(ctx context.Context, c store.Claim, real claimFunc) ([]store.Delivery, error) {
+			if n++; n%2 == 0 {
+				return nil, context.DeadlineExceeded
+			}
+			return real(ctx, c)
+		})
+		r.add(event("1", "billing"))
+		r.run()
+		pass(45 * time.Second)
+		require.Equal(t, 1, r.only().Lost)
+		close(release)
 	})
 }

@@ -9,6 +9,12 @@ type Claim struct {
 	Max   int            // deliveries at most, over all; below 1: 256
 	Bytes int            // bytes of bodies at most, though never fewer than one delivery; below 1: 8 MiB
 	Lease time.Duration  // how long, from now
+
+	// Nonce is this claim's own. Unanswered are those of claims whose outcome is
+	// unknown: what they leased was never attempted, and is not a lost attempt when
+	// this one takes it over.
+	Nonce      [16]byte
+	Unanswered [][16]byte
 }
 
 // Filter picks deliveries. All fields that are set must match; the zero Filter

@@ -10,6 +10,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -81,6 +82,8 @@ type Engine struct {
 	stopping chan struct{} // closed when the drain begins
 	warn     sync.Once     // about events that nobody processes
 	began    sync.Once     // tells of the first claim
+
+	unanswered [][16]byte // nonces of claims; the claim loop's
 
 	// Set by Run before anything is started.
 	work       context.Context // that of attempts; ends when the drain's time is over
@@ -230,7 +233,8 @@ func (e *Engine) claimAll(ctx context.Context) error {
 		if n == 0 {
 			return nil
 		}
-		c := store.Claim{Free: free, Other: other, Max: min(n, maxClaim), Bytes: maxClaimBytes, Lease: e.c.Lease}
+		c := store.Claim{Free: free, Other: other, Max: min(n, maxClaim), Bytes: maxClaimBytes, Lease: e.c.Lease, Unanswered: e.unanswered}
+		rand.Read(c.Nonce[:])
 		if !process.ask() {
 			return errIsolated
 		}
@@ -239,6 +243,8 @@ func (e *Engine) claimAll(ctx context.Context) error {
 		process.hold(len(ds))
 		process.part()
 		if err != nil {
+			// It may have leased something all the same.
+			e.unanswered = append(e.unanswered[max(0, len(e.unanswered)-maxUnanswered+1):], c.Nonce)
 			return err
 		}
 		e.began.Do(e.sayBegun)
@@ -286,4 +292,8 @@ const (
 	maxClaim      = 256
 	maxClaimBytes = 8 << 20
 	claimTimeout  = 10 * time.Second
+
+	// maxUnanswered is how many claims that were not answered are remembered: more
+	// than are made while a lease runs.
+	maxUnanswered = 128
 )

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/surehook/webhook/store"
@@ -58,7 +59,7 @@ func (q *queue) claim(c *store.Claim, now time.Time) []store.Delivery {
 			q.served++
 			l.served = q.served
 			dest.room--
-			d.take(c.Lease, now)
+			d.take(c, now)
 			taken = append(taken, d)
 		}
 		l.next(now)
@@ -137,8 +138,8 @@ func (l *lane) next(now time.Time) {
 }
 
 // take leases d, which is not in its lane now.
-func (d *delivery) take(lease time.Duration, now time.Time) {
-	if d.State == store.Processing {
+func (d *delivery) take(c *store.Claim, now time.Time) {
+	if d.State == store.Processing && !slices.Contains(c.Unanswered, d.nonce) {
 		d.Lost++
 		d.Attempts = append(d.Attempts, store.Attempt{Token: d.Token, Start: d.leased, Outcome: store.OutcomeLost})
 	}
@@ -146,5 +147,5 @@ func (d *delivery) take(lease time.Duration, now time.Time) {
 	d.State = store.Processing
 	d.count()
 	d.Token++
-	d.leased, d.Until = now, now.Add(lease)
+	d.leased, d.Until, d.nonce = now, now.Add(c.Lease), c.Nonce
 }

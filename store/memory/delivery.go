@@ -61,6 +61,7 @@ type delivery struct {
 	lane      *lane
 	key       *orderKey // in whose chain it is; nil: no order, or finished
 	leased    time.Time // when the last lease was given
+	nonce     [16]byte  // of the claim that gave it
 	claimable time.Time // from when it may be claimed, while in its lane
 	born      bool      // token 1 was given by its add
 	unblocked bool      // dead, and its key goes on

@@ -31,14 +31,14 @@ WHERE d.queue = ? AND d.name = ? AND l.next <= ?`
 	// By webhook_delivery_ready, in its order. SQLite looks at a bare parameter
 	// when it plans, and plans anew when that has another value: hence the plus.
 	selectReady = `
-SELECT d.id, d.state, d.token, d.leased, d.chain, length(e.body)
+SELECT d.id, d.state, d.token, d.leased, d.chain, d.claim, length(e.body)
 FROM webhook_delivery d JOIN webhook_event e ON e.id = d.event
 WHERE d.lane = +? AND d.ready <= ? ORDER BY d.ready, d.id LIMIT +?`
 	selectNextReady = `SELECT coalesce(min(ready), 9223372036854775807) FROM webhook_delivery WHERE lane = ? AND ready IS NOT NULL`
 
 	takeDelivery = `
 UPDATE webhook_delivery
-SET state = 'processing', token = token + 1, lost = lost + ?, leased = ?, until = ?, ready = ?
+SET state = 'processing', token = token + 1, lost = lost + ?, leased = ?, until = ?, ready = ?, claim = ?
 WHERE id = ?`
 )
 
@@ -266,6 +266,7 @@ func (k *claiming) take(due dueLane, n int) (more bool, err error) {
 type ready struct {
 	id, token, leased, chain int64
 	state                    string
+	claim                    []byte // nonce of the last one
 	bytes                    int
 }
 
@@ -273,7 +274,7 @@ func (k *claiming) find(lane int64, n int) ([]ready, error) {
 	var found []ready
 	err := k.db.query(selectReady, func(v []driver.Value) error {
 		var r ready
-		err := scan(v, &r.id, &r.state, &r.token, &r.leased, &r.chain, &r.bytes)
+		err := scan(v, &r.id, &r.state, &r.token, &r.leased, &r.chain, &r.claim, &r.bytes)
 		found = append(found, r)
 		return err
 	}, lane, k.now, int64(n))
@@ -283,7 +284,7 @@ func (k *claiming) find(lane int64, n int) ([]ready, error) {
 // lease leases one row, and records the attempt that was lost if its lease ran out.
 func (k *claiming) lease(d *destination, l *lane, r ready) error {
 	var lost int64
-	if r.state == processing {
+	if r.state == processing && !k.unanswered(r.claim) {
 		lost = 1
 		a := store.Attempt{Start: instant(r.leased), Outcome: store.OutcomeLost}
 		if err := k.insertAttempt(r.id, uint64(r.token), &a); err != nil {
@@ -294,7 +295,7 @@ func (k *claiming) lease(d *destination, l *lane, r ready) error {
 	if err := k.leasedUntil(until); err != nil {
 		return err
 	}
-	if _, err := k.db.exec(takeDelivery, lost, k.now, until, until, r.id); err != nil {
+	if _, err := k.db.exec(takeDelivery, lost, k.now, until, until, k.c.Nonce[:], r.id); err != nil {
 		return err
 	}
 	d.count(r.state, -1)
@@ -305,6 +306,12 @@ func (k *claiming) lease(d *destination, l *lane, r ready) error {
 	k.taken = append(k.taken, r.id)
 	k.is[r.id] = true
 	return nil
+}
+
+// unanswered reports whether nobody ever learnt of the leases that the claim of that
+// nonce gave.
+func (k *claiming) unanswered(nonce []byte) bool {
+	return slices.ContainsFunc(k.c.Unanswered, func(n [16]byte) bool { return string(n[:]) == string(nonce) })
 }
 
 // raise lets a lane wait until then.

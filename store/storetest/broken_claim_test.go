@@ -45,6 +45,16 @@ var claimFlaws = []sabotage{
 	{"does not count lost attempts", "Claim/ExpiredLeaseIsTakenOver", func(s *broken) {
 		s.onDeliveries(func(d *store.Delivery) { d.Lost = 0 })
 	}},
+	{"counts what was never attempted as lost", "Claim/UnansweredIsNotLost", func(s *broken) {
+		s.onClaims(func(c *store.Claim) { c.Unanswered = nil })
+	}},
+	{"gives all claims one nonce", "Claim/UnansweredIsNotLost", func(s *broken) {
+		s.onClaims(func(c *store.Claim) {
+			if c.Nonce = [16]byte{1}; len(c.Unanswered) > 0 {
+				c.Unanswered = [][16]byte{{1}}
+			}
+		})
+	}},
 	{"leases for half as long", "Claim/GivesTheWholeDelivery", func(s *broken) {
 		s.onClaims(func(c *store.Claim) { c.Lease /= 2 })
 	}},

@@ -20,6 +20,7 @@ var claimCases = []testCase{
 	{name: "Claim/AtMostBytesButOne", run: claimBytes},
 	{name: "Claim/ExpiredLeaseIsTakenOver", run: claimExpired},
 	{name: "Claim/LostAttemptIsRecorded", run: claimLost},
+	{name: "Claim/UnansweredIsNotLost", run: claimUnanswered},
 	{name: "Claim/OthersAreNotTouched", run: claimOthers},
 	{name: "Claim/CostsWhatItFinds", run: claimCost},
 	{name: "Claim/InTransactionIsRefused", run: claimInTransaction},
@@ -294,4 +295,43 @@ func claimInTransaction(t *tester) {
 		t.Fatalf("Claim returned %s, %v, want ErrInTransaction", ids(ds), err)
 	}
 	equal(t, "token", t.lease("work").Token, 1)
+}
+
+// What a claim leased whose answer never came was not attempted: a claim that names
+// its nonce, and takes that over, counts nothing as lost.
+func claimUnanswered(t *tester) {
+	t.put("e", "work")
+	nonce := func(n byte) [16]byte { return [16]byte{15: n} }
+	for i, step := range []struct {
+		nonce      byte
+		unanswered []byte
+		lost       int
+	}{
+		{nonce: 1, lost: 0},
+		{nonce: 2, unanswered: []byte{1}, lost: 0},
+		{nonce: 3, unanswered: []byte{1, 2}, lost: 0},
+		{nonce: 4, unanswered: []byte{1, 2}, lost: 1},
+		{nonce: 5, lost: 2},
+		{nonce: 5, lost: 3},
+		{nonce: 6, unanswered: []byte{4, 5}, lost: 3},
+		{nonce: 0, unanswered: []byte{7}, lost: 4},
+		{nonce: 7, unanswered: []byte{6}, lost: 5},
+	} {
+		c := store.Claim{Other: 5, Lease: lease, Nonce: nonce(step.nonce)}
+		for _, n := range step.unanswered {
+			c.Unanswered = append(c.Unanswered, nonce(n))
+		}
+		ds := t.claim(c)
+		equal(t, fmt.Sprintf("claim %d: deliveries", i), len(ds), 1)
+		equal(t, fmt.Sprintf("claim %d: token", i), ds[0].Token, uint64(i+1))
+		equal(t, fmt.Sprintf("claim %d: lost", i), ds[0].Lost, step.lost)
+		n := 0
+		for _, a := range t.get(ds[0].ID).Attempts {
+			if a.Outcome == store.OutcomeLost {
+				n++
+			}
+		}
+		equal(t, fmt.Sprintf("claim %d: lost attempts on record", i), n, step.lost)
+		t.advance(2 * lease)
+	}
 }
