@@ -305,9 +305,9 @@ func checkLength(body []byte, announced int64) ([]byte, error) {
 	case got == 0:
 		return nil, consumed()
 	default:
-		return nil, &refusal.Error{
-			Cause: refusal.Incomplete, Err: ErrMalformed,
-			Text: fmt.Sprintf("the body has %d bytes of %d that were announced: it was read or changed before Verify", got, announced),
+		return nil, &refusal.Error{ // as consumed
+			Cause: refusal.Consumed,
+			Text:  fmt.Sprintf("the body has %d bytes of %d that were announced: it was read or changed before Verify (a middleware that inflates it, or looks into it)", got, announced),
 		}
 	}
 }

@@ -127,8 +127,8 @@ func TestVerify_RefusesTheRest(t *testing.T) {
 		{"cut short", func(r *http.Request) {
 			r.Body = io.NopCloser(io.MultiReader(strings.NewReader("mark"), &failing{io.ErrUnexpectedEOF}))
 		}, 400, "malformed request", `"reason":"incomplete_body"`},
-		{"shorter than announced", func(r *http.Request) { r.ContentLength++ }, 400, "malformed request", "13 bytes of 14"},
-		{"longer than announced", func(r *http.Request) { r.ContentLength-- }, 400, "malformed request", "13 bytes of 12"},
+		{"shorter than announced", func(r *http.Request) { r.ContentLength++ }, 500, "internal error", "13 bytes of 14"},
+		{"longer than announced", func(r *http.Request) { r.ContentLength-- }, 500, "internal error", "13 bytes of 12"},
 		{"read before", func(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }, 500, "internal error", "the body was read before Verify"},
 		{"read and closed before", func(r *http.Request) {
 			r.Body = io.NopCloser(&failing{http.ErrBodyReadAfterClose})
