@@ -98,7 +98,7 @@ func TestPage_ErrorTypes(t *testing.T) {
 			causes += known(spec.Values...)
 		}
 	})
-	for _, file := range []string{"../inbox.go", "../forward.go", "../dispatch.go"} {
+	for _, file := range []string{"../inbox.go", "../forward.go", "../send.go"} {
 		before := reasons
 		inspect(t, file, func(n ast.Node) {
 			if set, ok := n.(*ast.AssignStmt); ok {
